@@ -1,1 +1,50 @@
-"""RaGAN: synthetic supervised training sets for medical imaging, and the statistics that say how good they are."""
+"""RaGAN: synthetic supervised training sets for medical imaging, and the statistics that say how good they are.
+
+Every name below is loaded on first use, so that importing `regan` loads no deep-learning framework.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+VERBS = (
+    "prepare_images",
+    "train_gan",
+    "select_snapshot",
+    "generate_images",
+    "filter_images",
+    "train_classifier",
+    "evaluate_classifier",
+    "audit_images",
+    "compare_classifiers",
+    "publish_images",
+)
+
+_HOMES = {verb: f"regan.verbs.{verb}" for verb in VERBS} | {"phantom": "regan.data.phantom"}
+
+__version__ = "0.1.0"
+__all__ = [*_HOMES, "VERBS", "__version__"]
+
+if TYPE_CHECKING:
+    from regan.data.phantom import phantom as phantom
+    from regan.verbs.audit_images import audit_images as audit_images
+    from regan.verbs.compare_classifiers import compare_classifiers as compare_classifiers
+    from regan.verbs.evaluate_classifier import evaluate_classifier as evaluate_classifier
+    from regan.verbs.filter_images import filter_images as filter_images
+    from regan.verbs.generate_images import generate_images as generate_images
+    from regan.verbs.prepare_images import prepare_images as prepare_images
+    from regan.verbs.publish_images import publish_images as publish_images
+    from regan.verbs.select_snapshot import select_snapshot as select_snapshot
+    from regan.verbs.train_classifier import train_classifier as train_classifier
+    from regan.verbs.train_gan import train_gan as train_gan
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'regan' has no attribute {name!r}. Its public names are: {', '.join(_HOMES)}.")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""Image sets, model folders, history, and what reads and splits a hospital's images."""

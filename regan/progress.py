@@ -1,0 +1,77 @@
+"""Progress lines of long loops, through the log."""
+
+import logging
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+_LOG = logging.getLogger("regan")
+
+
+class Progress:
+    """Says at most every few seconds how far a loop is, how fast it goes and what is left.
+
+    Args:
+        what: The work, such as "Generate images".
+        total: How many units it has, more than 0.
+        unit: What is counted, plural.
+        seconds_between: Shortest time between two lines, seconds.
+        clock: Seconds since some start.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        total: float,
+        unit: str = "images",
+        *,
+        seconds_between: float = 5.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if total <= 0:
+            raise ValueError(f"`total` must be more than 0. Received total={total} for {what!r}.")
+        self._what, self._total, self._unit = what, total, unit
+        self._seconds_between, self._clock = seconds_between, clock
+        self._done = 0.0
+        self._started = self._last_line = clock()
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if kind is None:
+            seconds = self._clock() - self._started
+            _LOG.info("%s: done, %s %s in %.1f s", self._what, _count(self._done), self._unit, seconds)
+
+    def advance(self, n: float = 1, **figures: float | str) -> None:
+        """Count `n` more units; `figures` are shown in the line, as `name value`."""
+        self._done += n
+        now = self._clock()
+        if now - self._last_line < self._seconds_between:
+            return
+        self._last_line = now
+        rate = self._done / (now - self._started)
+        line = (
+            f"{self._what}: {_count(self._done)} of {_count(self._total)} {self._unit} "
+            f"({self._done / self._total:.0%}), {rate:.3g} {self._unit}/s, "
+            f"{duration(max(self._total - self._done, 0) / rate)} left"
+        )
+        _LOG.info("%s", ", ".join([line, *(f"{name.replace('_', ' ')} {_figure(v)}" for name, v in figures.items())]))
+
+
+def duration(seconds: float) -> str:
+    """A length of time in the two units that say enough: `42 s`, `3 min 10 s`, `5 h 20 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _count(n: float) -> str:
+    return f"{n:,.0f}" if n >= 100 or n == int(n) else f"{n:.1f}"
+
+
+def _figure(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.4g}"

@@ -1,0 +1,1 @@
+"""One file a verb: checks the call, uses the rooms, writes output and history."""
