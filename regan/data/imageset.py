@@ -7,8 +7,8 @@ folder `<label>/*.png` is read as an image set too.
 
 import csv
 import hashlib
-import io
 import json
+import re
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+
+from regan.data.pixels import encode_png, pixel_hash, read_png, require_size
 
 FORMAT = 1
 MANIFEST = "imageset.json"
 INDEX = "index.csv"
+_SHARD_NAME = re.compile(r"images-\d{5}-of-\d{5}\.zip")
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,12 @@ class ImageSet:
                 f"`{MANIFEST}` must have format {FORMAT}. Received format={manifest.get('format')!r} in {folder}. "
                 "Read it with the version of regan that wrote it, or prepare the images again."
             )
+        strangers = [shard for shard in manifest["shards"] if not _SHARD_NAME.fullmatch(shard)]
+        if strangers:
+            raise ValueError(
+                "Shards must be named `images-NNNNN-of-NNNNN.zip`, so that none lies outside the folder. Received "
+                f"{strangers} in {folder}. Make the image set again."
+            )
         missing = [shard for shard in manifest["shards"] if not (folder / shard).is_file()]
         if missing:
             raise ValueError(
@@ -135,22 +143,21 @@ class ImageSet:
                 f"of two classes. Received {folder}, which has {len(labels)} such sub-folders: {labels}. "
                 "Make an image set with `prepare_images`."
             )
-        images = [
-            (p, read_png(p.read_bytes(), str(p))) for label in labels for p in sorted((folder / label).glob("*.png"))
-        ]
-        shapes = Counter(image.shape for _, image in images)
+        rows: list[ImageRow] = []
+        shapes: Counter[tuple[int, ...]] = Counter()
+        for path in (path for label in labels for path in sorted((folder / label).glob("*.png"))):
+            image = read_png(path.read_bytes(), str(path))
+            shapes[image.shape] += 1
+            rows.append(ImageRow("", path.relative_to(folder).as_posix(), path.parent.name, pixel_hash(image)))
         if len(shapes) > 1:
             raise ValueError(
-                f"The images of a plain folder must have one size and one number of channels. Received {dict(shapes)} in "
-                f"{folder}. Make an image set with `prepare_images`."
+                "The images of a plain folder must have one size and one number of channels. Received "
+                f"{dict(shapes)} in {folder}. Make an image set with `prepare_images`."
             )
         height, width, channels = next(iter(shapes))
         require_size(height, width)
-        rows = tuple(
-            ImageRow("", p.relative_to(folder).as_posix(), p.parent.name, pixel_hash(image)) for p, image in images
-        )
         counts = Counter(row.label for row in rows)
-        return cls(folder, height, channels, tuple(labels), dict(counts), "folder", {}, rows)
+        return cls(folder, height, channels, tuple(labels), dict(counts), "folder", {}, tuple(rows))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -173,8 +180,8 @@ class ImageSet:
             image = read_png(png, f"{self.path / row.shard}: {row.name}")
             if image.shape != (self.size, self.size, self.channels) or pixel_hash(image) != row.sha256:
                 raise ValueError(
-                    f"Every image must be the one that the index promises. {row.name} of {self.path} has another size or "
-                    "other pixels. Fetch or make the image set again."
+                    f"Every image must be the one that the index promises. {row.name} of {self.path} has another "
+                    "size or other pixels. Fetch or make the image set again."
                 )
             yield image
 
@@ -246,8 +253,11 @@ class ImageSetWriter:
         require_size(size, size)
         if channels not in (1, 3):
             raise ValueError(f"`channels` must be 1 (grey) or 3 (RGB). Received channels={channels}.")
-        if len(set(classes)) != 2:
-            raise ValueError(f"There must be two classes, the positive one last. Received classes={tuple(classes)}.")
+        if len(classes) != 2 or len({safe_name(label) for label in classes}) != 2:
+            raise ValueError(
+                "There must be two classes, the positive one last, whose names differ in their letters and digits. "
+                f"Received classes={tuple(classes)}."
+            )
         self._folder, self._size, self._channels, self._classes = Path(folder), size, channels, tuple(classes)
         self._origin, self._settings, self._training_index = origin, settings, list(training_index)
         self._shard_images = shard_images
@@ -309,7 +319,8 @@ class ImageSetWriter:
         if len(self._shard_labels) == self.MAX_SHARDS:
             raise ValueError(
                 f"An image set has at most {self.MAX_SHARDS} shards. Received more than "
-                f"{self.MAX_SHARDS * self._shard_images} images at shard_images={self._shard_images}. Raise `shard_images`."
+                f"{self.MAX_SHARDS * self._shard_images} images at shard_images={self._shard_images}. "
+                "Raise `shard_images`."
             )
         path = self._folder / f".shard-{len(self._shard_labels):05d}"
         self._archive = zipfile.ZipFile(path, "w", zipfile.ZIP_STORED)
@@ -348,45 +359,10 @@ class ImageSetWriter:
         (self._folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
 
 
-def pixel_hash(image: np.ndarray) -> str:
-    """SHA-256 (hex) over shape and bytes of an image, uint8 `(height, width, channels)`."""
-    digest = hashlib.sha256(repr(image.shape).encode())
-    digest.update(np.ascontiguousarray(image).tobytes())
-    return digest.hexdigest()
-
-
 def file_hash(path: Path) -> str:
     """SHA-256 (hex) of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def encode_png(image: np.ndarray) -> bytes:
-    """PNG of an image, uint8 `(height, width, 1 or 3)`, without any metadata."""
-    buffer = io.BytesIO()
-    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
-
-
-def read_png(png: bytes, where: str) -> np.ndarray:
-    """Decode a PNG of ours to uint8 `(height, width, 1 or 3)`; `where` names it in the error."""
-    try:
-        with Image.open(io.BytesIO(png), formats=("PNG",)) as picture:
-            pixels = np.asarray(picture if picture.mode in ("L", "RGB") else picture.convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(
-            f"Every image must be a whole PNG file. {where} is none: {error}. Make the set again."
-        ) from error
-    return pixels[..., None] if pixels.ndim == 2 else pixels
-
-
-def require_size(height: int, width: int) -> None:
-    """ValueError unless the size is one that StyleGAN2 can make."""
-    if height != width or height not in (32, 64, 128, 256, 512, 1024):
-        raise ValueError(
-            "`size` must be a power of two between 32 and 1024 and images square, because StyleGAN2 grows from 4 x 4 by "
-            f"doubling. Received {height} x {width}. Prepare the images again with `size=256`."
-        )
 
 
 def safe_name(label: str) -> str:

@@ -62,8 +62,8 @@ def read_model(folder: str | Path, kind: str | Sequence[str]) -> dict[str, Any]:
     path = Path(folder) / MODEL
     if not path.is_file():
         raise FileNotFoundError(
-            f"A {' or '.join(kinds)} is a folder with `{MODEL}`. Received {folder}, which has none: it is no model, or its "
-            "making was interrupted. Run the step that makes it again."
+            f"A {' or '.join(kinds)} is a folder with `{MODEL}`. Received {folder}, which has none: it is no model, or "
+            "its making was interrupted. Run the step that makes it again."
         )
     model = json.loads(path.read_text())
     if model.get("kind") not in kinds or model.get("format") != FORMAT:
@@ -83,7 +83,8 @@ def read_weights(folder: str | Path) -> dict[str, np.ndarray]:
         return load_file(Path(folder) / WEIGHTS)
     except (SafetensorError, OSError) as error:
         raise ValueError(
-            f"`{WEIGHTS}` of {folder} must be a whole safetensors file. It cannot be read: {error}. Make the model again."
+            f"`{WEIGHTS}` of {folder} must be a whole safetensors file. It cannot be read: {error}. "
+            "Make the model again."
         ) from error
 
 

@@ -37,6 +37,6 @@ def require_size(height: int, width: int) -> None:
     """ValueError unless the size is one that StyleGAN2 can make."""
     if height != width or height not in (32, 64, 128, 256, 512, 1024):
         raise ValueError(
-            "`size` must be a power of two between 32 and 1024 and images square, because StyleGAN2 grows from 4 x 4 by "
-            f"doubling. Received {height} x {width}. Prepare the images again with `size=256`."
+            "`size` must be a power of two between 32 and 1024 and images square, because StyleGAN2 grows from 4 x 4 "
+            f"by doubling. Received {height} x {width}. Prepare the images again with `size=256`."
         )
