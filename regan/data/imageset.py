@@ -139,8 +139,8 @@ class ImageSet:
         labels = sorted(p.name for p in folder.iterdir() if p.is_dir() and any(p.glob("*.png")))
         if len(labels) != 2:
             raise ValueError(
-                f"An image set is a folder with `{MANIFEST}`, or a plain folder with one sub-folder of PNG files for each "
-                f"of two classes. Received {folder}, which has {len(labels)} such sub-folders: {labels}. "
+                f"An image set is a folder with `{MANIFEST}`, or a plain folder with one sub-folder of PNG files for "
+                f"each of two classes. Received {folder}, which has {len(labels)} such sub-folders: {labels}. "
                 "Make an image set with `prepare_images`."
             )
         rows: list[ImageRow] = []
