@@ -1,0 +1,166 @@
+"""The table of a classifier's answers, and joining two of them image by image."""
+
+import csv
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+FILE = "predictions.csv"
+COLUMNS = ("sha256", "group", "label", "probability", "predicted", "positive_class")
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What one classifier said about each image of a test set.
+
+    Attributes:
+        sha256: Pixel hash of each image, str `(n,)`; no image stands twice.
+        group: Patient or duplicate group of each image, str `(n,)`, "" where there is none.
+        label: bool `(n,)`, True where the image is of the positive class.
+        probability: float64 `(n,)`, the classifier's probability of the positive class, 0 to 1.
+        predicted: bool `(n,)`, True where the classifier decided for the positive class (by its own threshold).
+        positive_class: Name of the positive class, the finding that sensitivity counts.
+        negative_class: Name of the other class.
+    """
+
+    sha256: np.ndarray
+    group: np.ndarray
+    label: np.ndarray
+    probability: np.ndarray
+    predicted: np.ndarray
+    positive_class: str
+    negative_class: str = "negative"
+
+    def __post_init__(self) -> None:
+        columns = (self.sha256, self.group, self.label, self.probability, self.predicted)
+        if len({np.shape(column) for column in columns}) != 1 or np.ndim(self.sha256) != 1 or len(self.sha256) == 0:
+            shapes = ", ".join(str(np.shape(column)) for column in columns)
+            raise ValueError(
+                f"Predictions need at least one image and columns of one length. Received shapes {shapes}."
+            )
+        if not np.all((self.probability >= 0) & (self.probability <= 1)):
+            raise ValueError("Probabilities must lie between 0 and 1. Received values outside, or NaN.")
+        repeated = [sha256 for sha256, times in Counter(self.sha256.tolist()).items() if times > 1]
+        if repeated:
+            raise ValueError(
+                "Each image must stand once in a prediction table, because tables are joined by its pixel hash. "
+                f"Received {len(repeated)} images more than once, such as {repeated[0]}. "
+                "Remove the duplicates from the test set."
+            )
+
+    def __len__(self) -> int:
+        return len(self.sha256)
+
+    @property
+    def right(self) -> np.ndarray:
+        """bool `(n,)`, whether the decision was right."""
+        return np.asarray(self.predicted == self.label)
+
+    @classmethod
+    def read(cls, folder: str | Path) -> "Predictions":
+        """Read `predictions.csv` of a folder that evaluate_classifier wrote.
+
+        Raises:
+            FileNotFoundError: There is no such table.
+            ValueError: The table lacks a column, is empty, or says something that cannot be.
+        """
+        path = Path(folder) / FILE
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"Expected a predictions folder that holds {FILE}, as evaluate_classifier writes it. Received {folder}."
+            )
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+            if missing:
+                raise ValueError(f"{path} must have the columns {', '.join(COLUMNS)}. Missing: {', '.join(missing)}.")
+            rows = list(reader)
+        try:
+            return cls._from_rows(rows)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+    def write(self, folder: str | Path) -> Path:
+        """Write `predictions.csv` into an existing folder and return its path; class names stand in the columns."""
+        path = Path(folder) / FILE
+        names = np.array([self.negative_class, self.positive_class])
+        labels, predicted = names[self.label.astype(int)], names[self.predicted.astype(int)]
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(COLUMNS)
+            for row in zip(self.sha256, self.group, labels, self.probability.tolist(), predicted, strict=True):
+                writer.writerow([*row, self.positive_class])
+        return path
+
+    @classmethod
+    def _from_rows(cls, rows: list[dict[str, str]]) -> "Predictions":
+        if not rows:
+            raise ValueError("the table must have at least one row. Received none: evaluate the classifier again.")
+        positive = _single({row["positive_class"] for row in rows}, "positive class")
+        others = {row["label"] for row in rows} | {row["predicted"] for row in rows}
+        negative = _single((others - {positive}) or {"negative"}, "other class in `label` and `predicted`")
+        return cls(
+            sha256=np.array([row["sha256"] for row in rows]),
+            group=np.array([row["group"] for row in rows]),
+            label=np.array([row["label"] == positive for row in rows]),
+            probability=np.array([float(row["probability"]) for row in rows]),
+            predicted=np.array([row["predicted"] == positive for row in rows]),
+            positive_class=positive,
+            negative_class=negative,
+        )
+
+    def _take(self, order: np.ndarray) -> "Predictions":
+        return Predictions(
+            self.sha256[order],
+            self.group[order],
+            self.label[order],
+            self.probability[order],
+            self.predicted[order],
+            self.positive_class,
+            self.negative_class,
+        )
+
+
+def pair_predictions(candidate: Predictions, reference: Predictions) -> tuple[Predictions, Predictions]:
+    """Join two tables by the images' pixel hashes, never by row order.
+
+    Args:
+        candidate: Predictions of one classifier.
+        reference: Predictions of the other, on the same images in any order.
+
+    Returns:
+        Both tables with row i of each about the same image, in the order of the hashes.
+
+    Raises:
+        ValueError: They are not about the same images, or disagree about an image's class or group.
+    """
+    if candidate.positive_class != reference.positive_class:
+        raise ValueError(
+            "Both predictions must have the same positive class. "
+            f"Received {candidate.positive_class!r} and {reference.positive_class!r}."
+        )
+    only_candidate = np.setdiff1d(candidate.sha256, reference.sha256)
+    only_reference = np.setdiff1d(reference.sha256, candidate.sha256)
+    if only_candidate.size or only_reference.size:
+        raise ValueError(
+            "Both classifiers must have answered the same test images, which are joined by their pixel hash. Received "
+            f"{len(only_candidate)} images that only the candidate and {len(only_reference)} that only the reference "
+            f"answered, of {len(candidate)} and {len(reference)}. Evaluate both on the same image set."
+        )
+    first, second = (table._take(np.argsort(table.sha256, kind="stable")) for table in (candidate, reference))
+    for name, one, other in (("label", first.label, second.label), ("group", first.group, second.group)):
+        if np.any(one != other):
+            raise ValueError(
+                f"Both predictions must give an image the same {name}. Received different ones for "
+                f"{np.sum(one != other)} images, such as {first.sha256[one != other][0]}. "
+                "Evaluate both on the same image set."
+            )
+    return first, second
+
+
+def _single(names: set[str], what: str) -> str:
+    if len(names) != 1:
+        raise ValueError(f"there must be exactly one {what}. Received {', '.join(sorted(names))}.")
+    return next(iter(names))
