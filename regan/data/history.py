@@ -24,6 +24,7 @@ HISTORY = "history"
 PRIVATE = "private"
 MAX_POINTS = 200
 MAX_BYTES = 200_000
+_THUMBNAIL_SIDES = (640, 480, 360, 270, 200, 150, 112)
 
 Table = list[dict[str, Any]]
 
@@ -91,7 +92,8 @@ def write_step(
         figures: Main results.
         curves: See `Step`; longer ones are thinned evenly.
         tables: Name -> rows.
-        thumbnails: Name -> uint8 `(height, width)` or `(height, width, 3)`; never images of patients.
+        thumbnails: Name -> uint8 `(height, width)` or `(height, width, 1 or 3)`; never images of patients. They are
+            made smaller until the step's curves and pictures fit into 200 kB.
         private_tables: Rows that may name patients or their files.
         private_thumbnails: Images of patients.
         seconds: How long the step took.
@@ -100,7 +102,7 @@ def write_step(
         The step, as `read_history` gives it.
 
     Raises:
-        ValueError: A value is not finite, or curves and thumbnails take more than 200 kB.
+        ValueError: A value is not finite, or curves and smallest pictures take more than 200 kB.
     """
     target = Path(folder) / HISTORY
     target.mkdir(parents=True, exist_ok=True)
@@ -109,6 +111,8 @@ def write_step(
         _copy_history(source, Path(folder))
     last = {name: [step.id for s in folders if (step := last_step(s))] for name, folders in sources.items()}
     number = 1 + max((int(name[:2]) for names in last.values() for name in names), default=0)
+    thinned = {name: _thinned(curve) for name, curve in (curves or {}).items()}
+    pictures, private_pictures = _fitted(thinned, thumbnails or {}, private_thumbnails or {}, verb)
     public = {
         "format": FORMAT,
         "verb": verb,
@@ -116,15 +120,15 @@ def write_step(
         "settings": _plain(settings),
         "counts": _plain(counts or {}),
         "figures": _plain(figures or {}),
-        "curves": {name: _thinned(curve) for name, curve in (curves or {}).items()},
+        "curves": thinned,
         "tables": _plain(tables or {}),
-        "thumbnails": {name: _encoded(image) for name, image in (thumbnails or {}).items()},
+        "thumbnails": pictures,
         "versions": versions(),
         "seconds": round(float(seconds), 3),
     }
     private = {
         "tables": _plain(private_tables or {}),
-        "thumbnails": {name: _encoded(image) for name, image in (private_thumbnails or {}).items()},
+        "thumbnails": private_pictures,
     }
     text = _json(public, verb)
     step_id = f"{number:02d}-{verb}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
@@ -132,7 +136,6 @@ def write_step(
     if private["tables"] or private["thumbnails"]:
         (target / PRIVATE).mkdir(exist_ok=True)
         (target / PRIVATE / f"{step_id}.json").write_text(_json(private, verb))
-    _require_small(public["curves"], public["thumbnails"], private["thumbnails"], verb)
     return _read_step(target / f"{step_id}.json")
 
 
@@ -236,19 +239,25 @@ def _thinned(curve: Mapping[str, Any]) -> dict[str, Any]:
     return plain | {axis: [plain[axis][i] for i in keep] for axis in ("x", "y")}
 
 
-def _encoded(image: np.ndarray) -> str:
-    pixels = image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image
+def _fitted(
+    curves: Mapping[str, Any], public: Mapping[str, np.ndarray], private: Mapping[str, np.ndarray], verb: str
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The pictures as base64 PNG, made smaller until they and the curves take no more than a step may."""
+    taken = 0
+    for side in _THUMBNAIL_SIDES:
+        pictures = [{name: _encoded(image, side) for name, image in group.items()} for group in (public, private)]
+        taken = len(json.dumps([curves, *pictures]))
+        if taken <= MAX_BYTES:
+            return pictures[0], pictures[1]
+    raise ValueError(
+        f"Curves and thumbnails of a step may take {MAX_BYTES} bytes. Those of {verb} take {taken}. "
+        "Give fewer curves or pictures."
+    )
+
+
+def _encoded(image: np.ndarray, side: int) -> str:
+    picture = Image.fromarray(image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image)
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    picture = Image.fromarray(pixels)
-    picture.thumbnail((640, 640), Image.Resampling.LANCZOS)
     picture.save(buffer, "PNG", optimize=True)
     return base64.b64encode(buffer.getvalue()).decode()
-
-
-def _require_small(curves: dict, thumbnails: dict, private_thumbnails: dict, verb: str) -> None:
-    taken = len(json.dumps([curves, thumbnails, private_thumbnails]))
-    if taken > MAX_BYTES:
-        raise ValueError(
-            f"Curves and thumbnails of a step may take {MAX_BYTES} bytes. Those of {verb} take {taken}. "
-            "Give fewer or smaller pictures."
-        )

@@ -39,7 +39,7 @@ def write_model(
 
     target = Path(folder)
     if weights is not None:
-        save_file({name: np.ascontiguousarray(value) for name, value in weights.items()}, target / WEIGHTS)
+        save_file({name: np.asarray(value, order="C") for name, value in weights.items()}, target / WEIGHTS)
     write_training_index(target, training_index)
     model = dict(metadata) | {"kind": kind, "format": FORMAT, "versions": versions()}
     partial = target / f".{MODEL}.partial"

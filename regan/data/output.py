@@ -62,7 +62,7 @@ def _partial_folder(target: Path) -> Path:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
-    except NotADirectoryError as error:
+    except (NotADirectoryError, FileExistsError) as error:
         raise NotADirectoryError(
             f"The output must lie in a folder, but part of its path {target.parent} is a file. Name another place."
         ) from error

@@ -1,0 +1,84 @@
+"""`regan <verb>`: a command line made from the verbs' own signatures and docstrings."""
+
+import inspect
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import Any
+
+import regan
+
+_COMMANDS = (*regan.VERBS, "phantom")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb.
+
+    Args:
+        arguments: The command line without the program's name; by default the process's own.
+
+    Returns:
+        Exit status: 0 when the verb is done, 1 when it refused or failed. A command line that cannot be understood
+        ends the process with status 2, and help with 0, as argparse does.
+    """
+    given = [_underscored(word) for word in (sys.argv[1:] if arguments is None else arguments)]
+    debug = "--debug" in given
+    chosen = _parser(given).parse_args([word for word in given if word != "--debug"])
+    verb = chosen.pop("verb")
+    settings = chosen.pop(verb).as_dict()
+    settings.pop("config", None)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("regan").setLevel(logging.INFO)
+    try:
+        result = getattr(regan, verb)(**settings)
+    except (ValueError, OSError, RuntimeError, ImportError) as error:
+        if debug:
+            raise
+        sys.stderr.write(f"regan {verb}: {error}\n")
+        return 1
+    sys.stdout.write(_described(result))
+    return 0
+
+
+def _parser(given: Sequence[str]) -> Any:
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(
+        prog="regan",
+        description="Turn labelled medical images into a synthetic training set, and prove how good it is. "
+        "Research use, not a medical device.",
+        epilog="Help on a verb: regan <verb> --help. Add --debug to any verb to see where an error arose.",
+    )
+    parser.add_argument("--version", action="version", version=f"regan {regan.__version__}")
+    verbs = parser.add_subcommands(required=True, dest="verb", title="verbs", metavar="<verb>")
+    # Only the verb that was asked for is loaded: its help stays quick.
+    asked = [name for name in _COMMANDS if name in given[:1]]
+    for name in asked or _COMMANDS:
+        function = getattr(regan, name)
+        verb_parser = ArgumentParser(description=_first_line(function))
+        if asked:
+            verb_parser.add_argument("--config", action="config", help="YAML file with settings of this verb.")
+            verb_parser.add_function_arguments(function, as_group=False, as_positional=True)
+        verbs.add_subcommand(name, verb_parser, help=_first_line(function))
+    return parser
+
+
+def _underscored(word: str) -> str:
+    """`--per-class=3` as `--per_class=3`: both spellings of an option are understood."""
+    if not word.startswith("--"):
+        return word
+    name, equals, value = word.partition("=")
+    return "--" + name[2:].replace("-", "_") + equals + value
+
+
+def _first_line(function: Callable[..., Any]) -> str:
+    return (inspect.getdoc(function) or "").partition("\n")[0]
+
+
+def _described(result: Any) -> str:
+    return "".join(f"{field.name}: {getattr(result, field.name)}\n" for field in fields(result))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
