@@ -1,0 +1,57 @@
+"""Component of the verb `filter_images`."""
+
+# mypy: disable-error-code="valid-type"
+
+from typing import NamedTuple
+
+from kfp import dsl
+from kfp.dsl import Dataset, Input, Metrics, Model, Output
+
+from components._image import GPU_IMAGE
+
+
+@dsl.component(base_image=GPU_IMAGE, install_kfp_package=False)
+def filter_images(
+    negative: Input[Dataset],
+    positive: Input[Dataset],
+    classifier: Input[Model],
+    images: Output[Dataset],
+    metrics: Output[Metrics],
+    rule: str = "agreement",
+    confidence: float = 0.9,
+    per_class: int = 0,
+    seed: int = 0,
+) -> NamedTuple("FilteredCount", [("per_class", int)]):
+    """Keep the synthetic images that pass a rule, as many of each class.
+
+    Args:
+        negative: Synthetic images of the class without the finding.
+        positive: Synthetic images of the class with the finding.
+        classifier: The teacher, trained on real images.
+        rule: "agreement" = the teacher gives the image its own class; "confidence" = it does so with at least
+            `confidence`; "none" = every image passes, which makes the control.
+        confidence: Least probability of the image's own class under the rule "confidence", 0.5 to 1.
+        per_class: Images to keep of each class, drawn at random; 0 = as many as the rarer class gives.
+        seed: Seed of the draw.
+
+    Returns:
+        images: Kept images of both classes.
+        metrics: Number of images, and the share of each class that passed.
+        per_class: Images kept of each class.
+    """
+    import regan
+
+    filtered = regan.filter_images(
+        negative.path,
+        positive.path,
+        classifier.path,
+        images.path,
+        rule=rule,
+        confidence=confidence,
+        per_class=per_class,
+        seed=seed,
+    )
+    metrics.log_metric("num_images", filtered.num_images)
+    metrics.log_metric("acceptance_negative", filtered.acceptance_negative)
+    metrics.log_metric("acceptance_positive", filtered.acceptance_positive)
+    return (filtered.per_class,)

@@ -1,0 +1,35 @@
+"""Component of the verb `generate_images`."""
+
+from kfp import dsl
+from kfp.dsl import Dataset, Input, Metrics, Model, Output
+
+from components._image import GPU_IMAGE
+
+
+@dsl.component(base_image=GPU_IMAGE, install_kfp_package=False)
+def generate_images(
+    generator: Input[Model],
+    images: Output[Dataset],
+    metrics: Output[Metrics],
+    label: str = "all",
+    seeds: str = "1-25000",
+    truncation_psi: float = 1.6,
+):
+    """Make one synthetic image of each seed.
+
+    Args:
+        generator: Kept snapshot of a training run.
+        label: Class to make; "all" = every class that the generator knows.
+        seeds: Latent seeds, first and last, as "1-25000"; "1-25000+3" = the third range of that length after it.
+        truncation_psi: Spread of the latents: 0 = the average image, 1 = as trained, above 1 = wider.
+
+    Returns:
+        images: Synthetic images, each with its seed, psi and the generator's hash.
+        metrics: Number of images.
+    """
+    import regan
+
+    generated = regan.generate_images(
+        generator.path, images.path, label=label, seeds=seeds, truncation_psi=truncation_psi
+    )
+    metrics.log_metric("num_images", generated.num_images)

@@ -1,0 +1,51 @@
+"""Component of the verb `train_gan`."""
+
+from kfp import dsl
+from kfp.dsl import Dataset, Input, Metrics, Model, Output
+
+from components._image import GPU_IMAGE
+
+
+@dsl.component(base_image=GPU_IMAGE, install_kfp_package=False)
+def train_gan(
+    images: Input[Dataset],
+    run: Output[Model],
+    metrics: Output[Metrics],
+    label: str = "all",
+    preset: str = "config-e",
+    kimg: float = 0.0,
+    keep_snapshots: int = 25,
+    checkpoint_uri: str = "",
+    seed: int = 0,
+):
+    """Train StyleGAN2 on one class, or on all classes with one class-conditional network.
+
+    Args:
+        images: Real images to train on.
+        label: Class to train on; "all" = every class, with one class-conditional network.
+        preset: Row of the table of presets: "demo", "config-e" or "config-f".
+        kimg: Length of training in thousands of real images shown; 0 = the preset's.
+        keep_snapshots: Snapshots kept at most, thinned evenly as training goes on.
+        checkpoint_uri: Stable folder or gs:// or s3:// address for the state to resume from after a lost node; empty =
+            beside the run, which is lost with the pod.
+        seed: Seed of the weights, the latents and the order of the images.
+
+    Returns:
+        run: Training run with its snapshots and log.
+        metrics: Length of training, snapshots kept and seconds.
+    """
+    import regan
+
+    trained = regan.train_gan(
+        images.path,
+        run.path,
+        label=label,
+        preset=preset,
+        kimg=kimg,
+        keep_snapshots=keep_snapshots,
+        checkpoint_uri=checkpoint_uri,
+        seed=seed,
+    )
+    metrics.log_metric("kimg", trained.kimg)
+    metrics.log_metric("num_snapshots", trained.num_snapshots)
+    metrics.log_metric("seconds", trained.seconds)

@@ -1,0 +1,1 @@
+"""Kubeflow pipelines made of the components, and the commands that compile and run them: `python -m pipelines`."""
