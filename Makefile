@@ -1,0 +1,51 @@
+# The laptop's commands. `make help` lists them.
+PYTHON ?= python3
+SOURCE ?=
+CLASSES ?=
+OUTPUT ?= runs/demo
+PY := .venv/bin/python
+CODE := regan components pipelines tests benchmarks docs
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check slow lint types manifests lock clean
+
+help:  ## List the commands.
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: .venv/.ready  ## Make .venv from the lock file.
+
+.venv/.ready: locks/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "The lock file is for Python 3.11. Say which one to use: make setup PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' || { echo "Python's venv module is missing. Install it first: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/dev.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup  ## Run the whole pipeline on phantom images, or on SOURCE=folder CLASSES=negative,positive.
+	@$(PY) -m pipelines local --preset demo --output "$(OUTPUT)" $(if $(SOURCE),--source "$(SOURCE)",--phantom) $(if $(CLASSES),--classes "$(CLASSES)")
+
+test: setup  ## Run the tests.
+	$(PY) -m pytest -m "not slow and not pipeline"
+
+check: lint types test manifests  ## Run what CI runs.
+	$(PY) -m pytest -m "pipeline and not slow"
+
+slow: setup  ## Run the full kills, simulations and experiments.
+	$(PY) -m pytest -m slow
+
+lint: setup
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+types: setup
+	$(PY) -m mypy regan components pipelines
+
+manifests: setup  ## Compare the committed YAML with a fresh compile.
+	$(PY) -m pipelines compile --check
+
+lock:  ## Resolve the lock files anew (needs uv).
+	sh locks/compile.sh
+
+clean:  ## Remove what the commands made.
+	rm -rf .venv .cache runs build *.egg-info
