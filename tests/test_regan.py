@@ -26,7 +26,7 @@ def test_an_unknown_name_is_an_attribute_error_that_lists_the_names():
 
 
 def test_importing_regan_is_quick_and_loads_no_framework():
-    loaded = run(f"import sys, regan; print([n for n in {FRAMEWORKS + ('numpy', 'scipy')} if n in sys.modules])")
+    loaded = run(f"import sys, regan; print([n for n in {(*FRAMEWORKS, 'numpy', 'scipy')} if n in sys.modules])")
     assert loaded.stdout.strip() == "[]"
 
     def seconds(code: str) -> float:
@@ -41,6 +41,7 @@ def test_importing_regan_is_quick_and_loads_no_framework():
 
 def test_loading_all_verbs_loads_no_framework():
     loaded = run(
-        f"import sys, regan; [getattr(regan, v) for v in regan.VERBS]; print([n for n in {FRAMEWORKS} if n in sys.modules])"
+        "import sys, regan; [getattr(regan, verb) for verb in regan.VERBS]; "
+        f"print([n for n in {FRAMEWORKS} if n in sys.modules])"
     )
     assert loaded.stdout.strip() == "[]"
