@@ -28,7 +28,8 @@ VERSION = 1  # of the simulation; the same version, seed, class and index give t
 
 _OVERSAMPLING = 2  # the echo field is finer than the picture, as a scanner's is
 _DYNAMIC_RANGE = 50.0  # dB between black and white
-_PULSE = (0.0080, 0.0160)  # axial and lateral deviation of the point spread, in widths of the picture
+_PULSE = (0.0028, 0.0056)  # axial and lateral deviation of the point spread, in widths of the picture, and
+_SMALLEST_PULSE = (1.024, 2.048)  # in cells of the echo field: a small picture shows coarser speckle, never noise
 
 
 @dataclass(frozen=True)
@@ -272,7 +273,7 @@ def _speckle(echo: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Envelope of random scatterers seen through the pulse: Rayleigh where the tissue is even."""
     size = echo.shape[0]
     scatterers = rng.standard_normal((2, size, size), dtype=np.float32) * (10 ** (echo / 20)).astype(np.float32)
-    axial, lateral = (deviation * size for deviation in _PULSE)
+    axial, lateral = (max(share * size, least) for share, least in zip(_PULSE, _SMALLEST_PULSE))
     seen = ndimage.gaussian_filter1d(scatterers, axial, axis=1, mode="nearest")
     seen = ndimage.gaussian_filter1d(seen, lateral, axis=2, mode="nearest")
     energy = 4 * np.pi * axial * lateral  # what the blur left of the power; see the sum of a squared Gaussian
