@@ -1,6 +1,6 @@
 """Names of the two images that the components run in; the tag is the package's version."""
 
-from importlib.metadata import version
+from regan import __version__
 
-CPU_IMAGE = f"regan-cpu:{version('regan')}"
-GPU_IMAGE = f"regan-gpu:{version('regan')}"
+CPU_IMAGE = f"regan-cpu:{__version__}"
+GPU_IMAGE = f"regan-gpu:{__version__}"

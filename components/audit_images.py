@@ -1,5 +1,6 @@
 """Component of the verb `audit_images`."""
 
+# KFP wants the outputs as a NamedTuple in the annotation.
 # mypy: disable-error-code="valid-type"
 
 from typing import NamedTuple

@@ -32,26 +32,17 @@ def compiled(component: BaseComponent, *, image_cpu: str = CPU_IMAGE, image_gpu:
     return text
 
 
-def write_manifests(
-    folder: str | Path, *, conditional: bool = True, image_cpu: str = CPU_IMAGE, image_gpu: str = GPU_IMAGE
-) -> list[Path]:
-    """Write the compiled pipeline and each component.
+def manifests(*, conditional: bool = True, image_cpu: str = CPU_IMAGE, image_gpu: str = GPU_IMAGE) -> dict[str, str]:
+    """Compile the pipeline and each component.
 
     Args:
-        folder: Receives `pipelines/` and `components/`.
         conditional: One class-conditional network for both classes; otherwise one network a class.
         image_cpu: See `compiled`.
         image_gpu: See `compiled`.
 
     Returns:
-        The written files.
+        YAML by the name of its file, below `manifests/`.
     """
     parts = {"pipelines/synthetic_training_set.yaml": synthetic_training_set(conditional=conditional)}
     parts |= {f"components/{verb}.yaml": getattr(components, verb) for verb in components.__all__}
-    written = []
-    for name, component in parts.items():
-        path = Path(folder, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(compiled(component, image_cpu=image_cpu, image_gpu=image_gpu))
-        written.append(path)
-    return written
+    return {name: compiled(part, image_cpu=image_cpu, image_gpu=image_gpu) for name, part in parts.items()}

@@ -1,0 +1,353 @@
+"""kfp.local with its faults mended, its steps observed and their output kept in files.
+
+What kfp.local 2.17 does otherwise, each held by a test:
+
+- DockerRunner reports a failed container as a success (kubeflow/pipelines #13332).
+- The cache never finds a step with a Metrics output, because it looks for a file that such artifacts do not have.
+- `dsl.If` on a named output is skipped in silence.
+- After a failed step it goes on with the steps that do not need it, and the cause is lost in the output of all.
+- An interrupt leaves the process of the step behind.
+"""
+
+import codecs
+import contextlib
+import logging
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import kfp.local
+from kfp import dsl
+from kfp.dsl.base_component import BaseComponent
+from kfp.local import cache, docker_task_handler, status, subprocess_task_handler
+from kfp.local.orchestrator import enhanced_dag_orchestrator, task_executor
+
+from regan.progress import duration
+
+SECONDS_TO_STOP = 30  # a trainer writes its state within 25 s of SIGTERM
+
+_LINE = re.compile(r"^\[KFP Executor [^\]]*\b[A-Z]+\]: (.*)")
+_HOUSEKEEPING = (
+    "Looking for component",
+    "--component_module_path",
+    "Loading KFP component",
+    "Got executor_input",
+    "Wrote executor output",
+    "Did not write output",
+)
+_TRACEBACK = "Traceback (most recent call last):"
+_MOST_CAUSE_LINES = 12
+
+
+@dataclass
+class Step:
+    """One task of a local run.
+
+    Attributes:
+        task: Name of the task in the compiled pipeline.
+        title: What a person reads.
+        number: Its place in the order of execution, from 1.
+        log: File with everything that it printed.
+        ran: False when its outputs were kept from an earlier run.
+        outputs: Parameters and artifacts by name.
+    """
+
+    task: str
+    title: str
+    number: int
+    log: Path
+    started: float
+    ran: bool = False
+    exit_status: int = 0
+    outputs: dict[str, Any] = field(default_factory=dict)
+    tail: deque[str] = field(default_factory=lambda: deque(maxlen=400))
+
+
+class StepError(RuntimeError):
+    """A step ended with an error.
+
+    Attributes:
+        step: The step.
+        cause: Its last error message.
+    """
+
+    def __init__(self, step: Step, cause: str) -> None:
+        super().__init__(f"{step.title} failed: {cause}")
+        self.step, self.cause = step, cause
+
+
+class LocalRun:
+    """Runs one pipeline on this machine.
+
+    Args:
+        logs: Folder for one file a step, and `kfp.log` with what kfp.local says.
+        say: Receives each line that a person should see.
+        environment: Environment variables of the steps' processes.
+        volumes: Folders that containers see besides the pipeline root: host path to mode, "ro" or "rw".
+        lock: Open file that the steps' processes inherit, so that a lock on it lives as long as they do.
+    """
+
+    def __init__(
+        self,
+        logs: Path,
+        say: Callable[[str], None],
+        *,
+        environment: Mapping[str, str],
+        volumes: Mapping[str, str] | None = None,
+        lock: IO | None = None,
+    ) -> None:
+        self.steps: list[Step] = []
+        self._logs, self._say, self._num_steps = logs, say, 0
+        self._environment, self._volumes, self._lock = environment, volumes or {}, lock
+        self._started = time.monotonic()
+        self._here = threading.local()
+        self._one_at_a_time = threading.Lock()
+
+    def __call__(
+        self, pipeline: BaseComponent, arguments: Mapping[str, Any], *, runner: Any, pipeline_root: Path
+    ) -> None:
+        """Run the pipeline, and keep the outputs of finished steps for the next run.
+
+        Args:
+            pipeline: Compiled pipeline.
+            arguments: Its parameters.
+            runner: `kfp.local.SubprocessRunner(use_venv=False)` or `kfp.local.DockerRunner(...)`.
+            pipeline_root: Folder for the artifacts and the cache.
+
+        Raises:
+            StepError: A step failed; no later one was started.
+        """
+        self._num_steps = num_tasks(pipeline.pipeline_spec)
+        self._logs.mkdir(parents=True, exist_ok=True)
+        pipeline_root.mkdir(parents=True, exist_ok=True)
+        with (self._logs / "kfp.log").open("w") as log, _quiet(log), self._mended():
+            kfp.local.init(runner, pipeline_root=str(pipeline_root), enable_caching=True)
+            pipeline(**arguments)
+
+    @contextlib.contextmanager
+    def _mended(self) -> Iterator[None]:
+        evaluator = enhanced_dag_orchestrator.ConditionEvaluator
+        find = staticmethod(_named_outputs_too(evaluator._resolve_pipeline_channel))
+        with contextlib.ExitStack() as stack:
+            for owner, name, value in (
+                (task_executor, "execute_single_task", self._observed(task_executor.execute_single_task)),
+                (subprocess_task_handler, "run_local_subprocess", self._run_process),
+                (docker_task_handler, "run_docker_container", self._run_container),
+                (cache.LocalCache, "put", _with_files(cache.LocalCache.put)),
+                (evaluator, "_resolve_pipeline_channel", find),
+            ):
+                stack.enter_context(_replaced(owner, name, value))
+            yield
+
+    def _observed(self, execute: Callable[..., tuple[dict, status.Status]]) -> Callable:
+        def execute_single_task(**task: Any) -> tuple[dict, status.Status]:
+            step = self._here.step = self._next_step(task["task_name"], task["task_spec"].task_info.name)
+            outputs, ended = execute(**task)
+            if ended != status.Status.SUCCESS:
+                raise StepError(step, cause_of_failure(step.tail, step.exit_status))
+            step.outputs = outputs
+            self._say_finished(step)
+            return outputs, ended
+
+        return execute_single_task
+
+    def _next_step(self, task: str, title: str) -> Step:
+        title = title.replace("-", " ")
+        with self._one_at_a_time:
+            log = self._logs / f"{title.replace(' ', '-')}.log"
+            self.steps.append(Step(task, title, len(self.steps) + 1, log, time.monotonic()))
+            return self.steps[-1]
+
+    def _say_finished(self, step: Step) -> None:
+        if not step.ran:
+            self._say(f"{self._place(step)} {step.title}: kept from an earlier run")
+            return
+        figures = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in figures_of(step.outputs).items())
+        self._say(f"    done in {duration(time.monotonic() - step.started)}{': ' if figures else ''}{figures}")
+
+    def _place(self, step: Step) -> str:
+        return f"[{step.number:{len(str(self._num_steps))}}/{self._num_steps}]"
+
+    def _begin(self) -> Step:
+        step: Step = self._here.step
+        step.ran = True
+        left = self._num_steps - step.number
+        self._say(
+            f"{self._place(step)} {step.title}  ({duration(time.monotonic() - self._started)} so far, "
+            f"{left} {'step' if left == 1 else 'steps'} left after this)"
+        )
+        return step
+
+    def _hear(self, step: Step, lines: Iterable[str]) -> None:
+        with step.log.open("w") as log:
+            for line in lines:
+                log.write(line)
+                log.flush()
+                step.tail.append(line.rstrip("\n"))
+                told = _LINE.match(line)
+                if told and not told[1].startswith(_HOUSEKEEPING):
+                    self._say(f"    {told[1].rstrip()}")
+
+    def _run_process(self, full_command: list[str], env_vars: Mapping[str, str] | None = None) -> int:
+        step = self._begin()
+        process = subprocess.Popen(
+            full_command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env={**self._environment, **(env_vars or {})},
+            start_new_session=True,
+            pass_fds=[self._lock.fileno()] if self._lock else [],
+        )
+        with process:
+            try:
+                self._hear(step, process.stdout or ())
+                step.exit_status = process.wait()
+                return step.exit_status
+            except BaseException:
+                _end(process)
+                raise
+
+    def _run_container(
+        self, client: Any, image: str, command: list[str], volumes: Mapping[str, Any], **settings: Any
+    ) -> int:
+        step = self._begin()
+        volumes = {**volumes, **{path: {"bind": path, "mode": mode} for path, mode in self._volumes.items()}}
+        container = client.containers.create(image, command, volumes=volumes, **settings)
+        try:
+            container.start()
+            self._hear(step, whole_lines(container.logs(stream=True, follow=True)))
+            step.exit_status = container.wait()["StatusCode"]
+            return step.exit_status
+        except KeyboardInterrupt:
+            container.stop(timeout=SECONDS_TO_STOP)
+            raise
+        finally:
+            container.remove(force=True)
+
+
+def num_tasks(specification: Any) -> int:
+    """Number of tasks in a compiled pipeline, those behind conditions too.
+
+    Args:
+        specification: Its PipelineSpec.
+    """
+    dags = [specification.root, *specification.components.values()]
+    names = [task.component_ref.name for dag in dags for task in dag.dag.tasks.values()]
+    return sum(specification.components[name].WhichOneof("implementation") == "executor_label" for name in names)
+
+
+def figures_of(outputs: Mapping[str, Any]) -> dict[str, float]:
+    """Figures that a step logged to its Metrics output.
+
+    Args:
+        outputs: Outputs of the step by name.
+
+    Returns:
+        Figures by name, none where it has no such output.
+    """
+    return next((dict(value.metadata) for value in outputs.values() if isinstance(value, dsl.Metrics)), {})
+
+
+def cause_of_failure(lines: Iterable[str], exit_status: int) -> str:
+    """Last error message of a step.
+
+    Args:
+        lines: Its output, or the end of it, without newlines.
+        exit_status: Its exit status.
+
+    Returns:
+        Message of the last exception without its traceback; where there is none, how and after which lines it ended.
+    """
+    kept = [line for line in lines if line.strip()]
+    starts = [number for number, line in enumerate(kept) if line.strip() == _TRACEBACK]
+    if exit_status in (-signal.SIGKILL, 128 + signal.SIGKILL):
+        return "It was killed from outside; most likely the machine ran out of memory."
+    if not starts:
+        return "\n".join([f"It ended with exit status {exit_status}, without an exception.", *kept[-5:]])
+    after = kept[starts[-1] + 1 :]
+    message = next((number for number, line in enumerate(after) if not line.startswith(" ")), 0)
+    return "\n".join(after[message : message + _MOST_CAUSE_LINES])
+
+
+def whole_lines(chunks: Iterable[bytes]) -> Iterator[str]:
+    """Cut a stream into lines.
+
+    Args:
+        chunks: UTF-8 text in pieces that end anywhere, even inside a character.
+
+    Yields:
+        Lines with their newline; the last may lack it.
+    """
+    decoder, rest = codecs.getincrementaldecoder("utf-8")(errors="replace"), ""
+    for chunk in chunks:
+        *lines, rest = (rest + decoder.decode(chunk)).split("\n")
+        yield from (f"{line}\n" for line in lines)
+    if rest:
+        yield rest
+
+
+@contextlib.contextmanager
+def _quiet(log: IO[str]) -> Iterator[None]:
+    """Send what kfp.local prints, logs and warns to a file."""
+    handler = logging.StreamHandler(log)
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        with contextlib.redirect_stdout(log), warnings.catch_warnings():
+            warnings.showwarning = lambda message, *rest: print(f"warning: {message}", file=log)
+            yield
+    finally:
+        root.removeHandler(handler)
+
+
+@contextlib.contextmanager
+def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    before = owner.__dict__[name]
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
+def _with_files(put: Callable) -> Callable:
+    def put_with_files(store: cache.LocalCache, key: str, outputs: dict[str, Any]) -> None:
+        for artifact in outputs.values():
+            if isinstance(artifact, (dsl.Metrics, dsl.ClassificationMetrics)):
+                Path(artifact.uri).touch()
+        put(store, key, outputs)
+
+    return put_with_files
+
+
+def _named_outputs_too(find: Callable) -> Callable:
+    def find_channel(channel: str, store: Any) -> Any:
+        name = channel.removeprefix("pipelinechannel--")
+        for task, outputs in store._task_output_data.items():
+            for key, value in outputs.items():
+                if f"{task}-{key}" == name:
+                    return value
+        return find(channel, store)
+
+    return find_channel
+
+
+def _end(process: subprocess.Popen) -> None:
+    # The process is a shell. The Python below it is reached through their group, and has ended when it closes the pipe.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+        rest = threading.Thread(target=process.communicate, daemon=True)
+        rest.start()
+        rest.join(SECONDS_TO_STOP)
+        os.killpg(process.pid, signal.SIGKILL)

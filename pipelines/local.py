@@ -1,0 +1,191 @@
+"""The pipeline on this machine: `python -m pipelines local`.
+
+The compiled pipeline runs through kfp.local. Its cache key knows neither our code nor the data, so the image string
+carries a hash of `regan/` and the parameter `data_version` one of the source's listing: changed code or data run again,
+and an interrupted or failed run goes on after its finished steps.
+"""
+
+import hashlib
+import json
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from kfp import components as kfp_components
+
+import regan
+from components._image import CPU_IMAGE, GPU_IMAGE
+from pipelines import machine
+from pipelines.compilation import compiled
+from pipelines.kfp_local import LocalRun, Step, figures_of
+from pipelines.parameters import PRESETS, share_for_test, typed
+from pipelines.source import Source
+from pipelines.synthetic_training_set import synthetic_training_set
+from regan.data import phantom
+from regan.progress import duration
+
+PHANTOM_SETTINGS = {"per_class": 590, "size": 64, "seed": 0}  # 150 a class for the test leave 396 to train on
+_NOT_IN_CHECKPOINT = ("report_", "gpu_", "classifier_")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person asks of a local run.
+
+    Attributes:
+        output: Folder for the report, the artifacts, the cache and the logs.
+        source: Folder, zip archive or address of the images; empty = phantom images are made.
+        classes: Negative and positive class; empty = told by the source.
+        preset: Row of `PRESETS`.
+        settings: Pipeline parameters that override the preset's, as text.
+        conditional: One class-conditional network, otherwise one a class.
+        runner: "subprocess", or "docker" for containers.
+        image_cpu: Image of the steps that run no network, for containers.
+        image_gpu: Image of the steps that run a network, for containers.
+    """
+
+    output: Path
+    source: str = ""
+    classes: tuple[str, ...] = ()
+    preset: str = "demo"
+    settings: Mapping[str, str] = field(default_factory=dict)
+    conditional: bool = True
+    runner: str = "subprocess"
+    image_cpu: str = CPU_IMAGE
+    image_gpu: str = GPU_IMAGE
+
+
+def run(request: Request, say: Callable[[str], None]) -> None:
+    """Run the pipeline, and say how it goes and what came out.
+
+    Args:
+        request: What is asked for.
+        say: Receives each line that a person should see.
+
+    Raises:
+        ValueError: A setting is wrong.
+        FileNotFoundError: The source, or an image, does not exist.
+        BlockingIOError: Another run is at work in the same output folder.
+        pipelines.kfp_local.StepError: A step failed.
+    """
+    started, output = time.monotonic(), request.output.absolute()
+    text = compiled(synthetic_training_set(conditional=request.conditional))
+    settings = typed(request.settings, next(yaml.safe_load_all(text)))
+    with machine.alone_in(output) as lock:
+        source = Source.open(request.source or str(_phantoms(output, say)))
+        parameters = _parameters(request, settings, source, output, say)
+        text = machine.for_this_machine(text, _images(request))
+        (output / "pipeline.yaml").write_text(text)
+        (output / "parameters.json").write_text(json.dumps(parameters, indent=2, sort_keys=True) + "\n")
+        local_run = LocalRun(
+            output / "logs",
+            say,
+            environment=machine.step_environment(),
+            volumes=_volumes(source, parameters),
+            lock=lock,
+        )
+        local_run(
+            kfp_components.load_component_from_text(text),
+            parameters,
+            runner=_runner(request, output, parameters),
+            pipeline_root=output / "artifacts",
+        )
+        for line in _summary(local_run.steps, output, parameters, time.monotonic() - started):
+            say(line)
+
+
+def _phantoms(output: Path, say: Callable[[str], None]) -> Path:
+    name = "-".join(f"{name}-{value}" for name, value in PHANTOM_SETTINGS.items())
+    folder = output / "phantoms" / f"version-{phantom.VERSION}-{name}"
+    if not folder.is_dir():
+        say(f"Making {PHANTOM_SETTINGS['per_class']} phantom images of each class in {folder}")
+        regan.phantom(folder, **PHANTOM_SETTINGS)
+    return folder
+
+
+def _parameters(
+    request: Request, settings: Mapping[str, Any], source: Source, output: Path, say: Callable[[str], None]
+) -> dict[str, Any]:
+    classes = request.classes or ("", "") if request.source else request.classes or phantom.LABELS
+    negative, positive = classes
+    parameters = {
+        "source_uri": source.uri,
+        "negative_class": negative,
+        "positive_class": positive,
+        "data_version": source.version,
+        "test_per_class": 150,
+        "data_mask_pattern": "*_mask*",
+        **PRESETS[request.preset],
+        **settings,
+    }
+    if "test_per_class" not in settings and negative and positive:
+        rarer = min(source.count(label, parameters["data_mask_pattern"]) for label in classes)
+        share = share_for_test(rarer, wanted := parameters["test_per_class"])
+        if share < wanted:
+            say(
+                f"test_per_class is {share}, a quarter of the {rarer} images of the rarer class, instead of {wanted}: "
+                "the others are needed for training. --set test_per_class=N sets it."
+            )
+        parameters["test_per_class"] = share
+    return {"gan_checkpoint_uri": str(output / "checkpoints" / _checkpoint_name(request, parameters)), **parameters}
+
+
+def _checkpoint_name(request: Request, parameters: Mapping[str, Any]) -> str:
+    """A name that is the same as long as GAN training would compute the same."""
+    kept = {name: value for name, value in parameters.items() if not name.startswith(_NOT_IN_CHECKPOINT)}
+    key = [machine.images_of_processes(), request.conditional, kept]
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _images(request: Request) -> dict[str, str]:
+    if request.runner == "docker":
+        return machine.images_of_containers(request.image_cpu, request.image_gpu)
+    return machine.images_of_processes()
+
+
+def _runner(request: Request, output: Path, parameters: Mapping[str, Any]) -> Any:
+    if request.runner == "docker":
+        return machine.container_runner([output / "artifacts", Path(parameters["gan_checkpoint_uri"])])
+    return machine.process_runner()
+
+
+def _volumes(source: Source, parameters: Mapping[str, Any]) -> dict[str, str]:
+    local = {source.uri: "ro", parameters["gan_checkpoint_uri"]: "rw"}
+    return {path: mode for path, mode in local.items() if "://" not in path}
+
+
+def _summary(steps: list[Step], output: Path, parameters: Mapping[str, Any], seconds: float) -> Iterator[str]:
+    done = {step.title: step for step in steps}
+    compared, audited = done["compare classifiers"], done["audit images"]
+    shutil.copyfile(Path(compared.outputs["report"].path, "report.html"), output / "report.html")
+    figures, endpoint = figures_of(compared.outputs), parameters.get("report_endpoint", "auc")
+    auc = "   ".join(
+        f"{name} {figures_of(done[f'test {name}'].outputs)['auc']:.3f}" for name in ("teacher", "student", "control")
+    )
+    yield ""
+    yield f"Verdict: {compared.outputs['sentence']}"
+    yield f"AUC on the test images: {auc}"
+    yield (
+        f"Difference in {endpoint}, student minus teacher: {figures['difference']:+.3f} "
+        f"(95 % interval {figures['lower']:+.3f} to {figures['upper']:+.3f})"
+    )
+    yield f"Audit of the synthetic images: {audited.outputs['verdict']}"
+    if "publish images" in done:
+        yield f"Release: {done['publish images'].outputs['release'].path}"
+    else:
+        yield "Nothing was released, because the audit failed; the report says what failed."
+    kept = sum(not step.ran for step in steps)
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / unit / 1024
+    yield f"Time {duration(seconds)} ({kept} of {len(steps)} steps kept from an earlier run), peak memory {peak:.1f} GB"
+    yield f"Report: {_short(output / 'report.html')}"
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

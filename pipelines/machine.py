@@ -1,0 +1,152 @@
+"""What ties a local run to this machine: the version of our code, images, environment and the folder's lock."""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import yaml
+from kfp import local
+
+import regan
+from components._image import CPU_IMAGE, GPU_IMAGE
+
+PACKAGE = Path(regan.__file__).resolve().parent
+SHARED_MEMORY = "8g"  # of a container, as in pipelines/placement.py
+_DEFAULTS = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "MPLBACKEND": "Agg"}
+
+
+def code_version(package: Path = PACKAGE) -> str:
+    """Hash of every file of a package: a changed line is another version.
+
+    Args:
+        package: Its folder.
+
+    Returns:
+        12 hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            digest.update(f"{path.relative_to(package)}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
+
+
+def for_this_machine(text: str, images: Mapping[str, str]) -> str:
+    """Change a compiled pipeline for a local run: other images, and no waiting between retries.
+
+    Args:
+        text: Compiled pipeline, YAML.
+        images: New image of each image named in it.
+
+    Returns:
+        YAML without the part for Kubernetes.
+    """
+    specification = next(yaml.safe_load_all(text))
+    for executor in specification["deploymentSpec"]["executors"].values():
+        container = executor["container"]
+        container["image"] = images.get(container["image"], container["image"])
+        container.pop("resources", None)
+    for dag in (specification["root"], *specification["components"].values()):
+        for task in dag.get("dag", {}).get("tasks", {}).values():
+            task.pop("retryPolicy", None)
+    return yaml.safe_dump(specification)
+
+
+def images_of_processes() -> dict[str, str]:
+    """Images for steps that run as processes here: a name that changes with our code and the Keras backend.
+
+    kfp.local starts no image then; it only takes the name into the cache's key, and expects "python" in it.
+    """
+    image = f"python-regan:{code_version()}-{step_environment()['KERAS_BACKEND']}"
+    return {CPU_IMAGE: image, GPU_IMAGE: image}
+
+
+def images_of_containers(image_cpu: str, image_gpu: str) -> dict[str, str]:
+    """Images for steps that run as containers here: their ids, so that an image built anew runs again.
+
+    Args:
+        image_cpu: Image of the steps that run no network.
+        image_gpu: Image of the steps that run a network.
+
+    Raises:
+        FileNotFoundError: No such image on this machine.
+    """
+    import docker
+
+    client = docker.from_env()
+    try:
+        found = {CPU_IMAGE: client.images.get(image_cpu), GPU_IMAGE: client.images.get(image_gpu)}
+        return {name: str(image.id) for name, image in found.items()}
+    except docker.errors.ImageNotFound as error:
+        raise FileNotFoundError(
+            f"The container runner needs the images {image_cpu} and {image_gpu} on this machine. Received "
+            f"{error.explanation}. Build them as images/README.md says, or name others by --image-cpu and --image-gpu."
+        ) from error
+    finally:
+        client.close()
+
+
+def step_environment() -> dict[str, str]:
+    """Environment of steps that run as processes.
+
+    It sets no number of threads: steps run one after the other, and each may use the whole machine.
+    """
+    path = os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH")]))
+    return {**_DEFAULTS, **os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
+
+
+def process_runner() -> Any:
+    """Runner of kfp.local for steps as processes in this environment."""
+    return local.SubprocessRunner(use_venv=False)
+
+
+def container_runner(writable: list[Path]) -> Any:
+    """Runner of kfp.local for steps as containers.
+
+    Args:
+        writable: Folders that the containers write to. They belong to whoever starts the run, and so do the processes
+            in the containers; root starts them as the image's own user instead, and opens the folders to it.
+    """
+    settings: dict[str, Any] = {"environment": {**_DEFAULTS, "PYTHONUNBUFFERED": "1"}, "shm_size": SHARED_MEMORY}
+    for folder in writable:
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.getuid() == 0:
+            folder.chmod(0o777)
+    if os.getuid() != 0:
+        settings["user"] = f"{os.getuid()}:{os.getgid()}"
+    return local.DockerRunner(**settings)
+
+
+@contextlib.contextmanager
+def alone_in(output: Path) -> Iterator[IO]:
+    """Keep other runs out of a folder.
+
+    Args:
+        output: The folder; it is made where there is none.
+
+    Yields:
+        Open file that holds the lock, also in processes that inherit it.
+
+    Raises:
+        BlockingIOError: Another run, or a step that it left behind, is at work there.
+        PermissionError: The folder cannot be written.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        file = (output / ".lock").open("w")
+    except OSError as error:
+        raise PermissionError(
+            f"The output must be a folder that can be written. Received {output}: {error.strerror}. Choose another."
+        ) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BlockingIOError(
+                f"Another run is at work in {output}. Wait for it or end it, or name another folder by --output."
+            ) from error
+        yield file

@@ -1,0 +1,85 @@
+"""Parameters of a local run: presets, and values typed by the pipeline's own parameters."""
+
+import difflib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+# Parameters of pipelines/synthetic_training_set.py that differ from its defaults, which are the reference experiment's.
+PRESETS: dict[str, dict[str, Any]] = {
+    # Minutes on two cores: images of 32 x 32, a network of 0.2 million parameters, no downloaded weights.
+    "demo": {
+        "data_size": 32,
+        "gan_preset": "demo",
+        "gan_selection_images": 500,
+        "gan_seeds": "1-600",
+        "gan_truncation_psi": 1.0,
+        "classifier_backbone": "small",
+        "classifier_weights": "",
+    },
+    # Days on one GPU: the reference experiment's network and sizes.
+    "config-e": {},
+}
+
+_GIVEN_ELSEWHERE = {"source_uri": "--source", "negative_class": "--classes", "positive_class": "--classes"}
+
+
+def typed(settings: Mapping[str, str], specification: Mapping[str, Any]) -> dict[str, Any]:
+    """Read pipeline parameters that a person wrote.
+
+    Args:
+        settings: Text of each parameter by name.
+        specification: Compiled pipeline, which knows their types.
+
+    Returns:
+        The same with each value in its parameter's type.
+
+    Raises:
+        ValueError: No such parameter, or a text that is no value of its type.
+    """
+    known = specification["root"]["inputDefinitions"]["parameters"]
+    for name in settings:
+        if name in _GIVEN_ELSEWHERE:
+            raise ValueError(f"`{name}` is set by {_GIVEN_ELSEWHERE[name]}, not by --set.")
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"Did you mean {near[0]}?" if near else f"The pipeline has {', '.join(sorted(known))}."
+            raise ValueError(f"--set expects a parameter of the pipeline. Received {name!r}. {hint}")
+    return {name: _value(name, text, known[name]["parameterType"]) for name, text in settings.items()}
+
+
+_READERS: dict[str, Callable[[str], Any]] = {
+    "STRING": str,
+    "NUMBER_INTEGER": lambda text: int(text.replace("_", "")),
+    "NUMBER_DOUBLE": float,
+    "BOOLEAN": lambda text: {"true": True, "false": False}[text.lower()],
+    "STRUCT": json.loads,
+    "LIST": json.loads,
+}
+_WORDS = {
+    "NUMBER_INTEGER": "a whole number",
+    "NUMBER_DOUBLE": "a number",
+    "BOOLEAN": "true or false",
+    "STRUCT": "a JSON object",
+    "LIST": "a JSON list",
+}
+
+
+def _value(name: str, text: str, kind: str) -> Any:
+    try:
+        return _READERS[kind](text)
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"--set {name} expects {_WORDS[kind]}. Received {text!r}.") from error
+
+
+def share_for_test(rarer: int, wanted: int) -> int:
+    """Images of each class to set aside for the test when the source is small.
+
+    Args:
+        rarer: Images of the rarer class in the source.
+        wanted: Images that the preset would set aside.
+
+    Returns:
+        As many as wanted, but at most a quarter of the rarer class, at least 1.
+    """
+    return max(1, min(wanted, rarer // 4))
