@@ -1,0 +1,217 @@
+"""Networks of a classifier: built from a configuration, stored as arrays, never as code."""
+
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+SMALL = "small"
+SCALINGS = ("backbone", "unit")
+NUM_CLASSES = 2
+
+_PENULTIMATE, _LAST = "features", "probabilities"
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """All that it takes to build the network again.
+
+    Attributes:
+        backbone: `small` (ours, for small images) or a network of keras.applications, such as `InceptionResNetV2`.
+        size: Height and width of the images, pixels.
+        channels: 1 (grey) or 3 (RGB).
+        scaling: What the backbone sees of 0-255: `backbone`, the range that its published weights expect, or `unit`,
+            [0, 1], as the reference experiment fed it.
+        last_layer: Layer of the backbone that feeds the head; empty means its last one. Not empty where a weight file
+            ends before the network does.
+    """
+
+    backbone: str
+    size: int
+    channels: int
+    scaling: str = "backbone"
+    last_layer: str = ""
+
+    def __post_init__(self) -> None:
+        if self.backbone != SMALL and self.backbone not in application_names():
+            raise ValueError(
+                f"`backbone` must be `{SMALL}` or one of keras.applications: {', '.join(application_names())}. "
+                f"Received backbone={self.backbone!r}."
+            )
+        if self.scaling not in SCALINGS:
+            raise ValueError(f"`scaling` must be one of {', '.join(SCALINGS)}. Received scaling={self.scaling!r}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """For `model.json`; `Configuration(**...)` reads it back."""
+        return asdict(self)
+
+
+def application_names() -> tuple[str, ...]:
+    """Names of the networks that keras.applications builds."""
+    return tuple(name for name in dir(keras.applications) if name[0].isupper())
+
+
+def build_backbone(configuration: Configuration) -> keras.Model:
+    """Build a network of keras.applications without its head and with random weights.
+
+    Raises:
+        ValueError: The network cannot take images of this size.
+    """
+    constructor = getattr(keras.applications, configuration.backbone)
+    shape = (configuration.size, configuration.size, 3)
+    try:
+        whole = constructor(include_top=False, weights=None, input_shape=shape)
+    except ValueError as error:
+        raise ValueError(
+            f"{configuration.backbone} cannot take images of {configuration.size} x {configuration.size}: {error} "
+            f'Use `backbone="{SMALL}"`, or prepare larger images.'
+        ) from error
+    if not configuration.last_layer:
+        return whole
+    return keras.Model(whole.input, whole.get_layer(configuration.last_layer).output, name=whole.name)
+
+
+def build_network(configuration: Configuration, backbone: keras.Model | None = None) -> keras.Model:
+    """Build the network from scaled images to the probabilities of the two classes.
+
+    Args:
+        configuration: What to build.
+        backbone: What `build_backbone` made, when it has weights already.
+
+    Returns:
+        Model from float32 `(n, size, size, 3)` (`small`: its own channels) to float32 `(n, 2)`, the positive class
+        last. Its layer before the last is called `features`.
+    """
+    if configuration.backbone == SMALL:
+        return _small_network(configuration)
+    backbone = backbone or build_backbone(configuration)
+    pooled = layers.GlobalAveragePooling2D(name="pooled")(backbone.output)
+    return _with_head(backbone.input, pooled, num_hidden=1024)
+
+
+def from_pixels(configuration: Configuration, network: keras.Model) -> keras.Model:
+    """Put the scaling in front of a network, so that it takes uint8 `(n, size, size, channels)`, 0-255."""
+    shape = (configuration.size, configuration.size, configuration.channels)
+    pixels = layers.Input(shape, dtype="uint8", name="pixels")
+    return keras.Model(pixels, network(PixelScaling(configuration, name="scaled")(pixels)))
+
+
+def penultimate(model: keras.Model) -> keras.Model:
+    """Take a model of `from_pixels` to the layer before its last: float32 `(n, d)`."""
+    network = model.layers[-1]
+    inner = keras.Model(network.input, network.get_layer(_PENULTIMATE).output)
+    return keras.Model(model.input, inner(model.get_layer("scaled").output))
+
+
+class PixelScaling(layers.Layer):
+    """Pixels 0-255 as a backbone expects them; grey becomes RGB for networks of keras.applications."""
+
+    def __init__(self, configuration: Configuration, **kwargs: Any) -> None:
+        super().__init__(trainable=False, **kwargs)
+        self._repeats = 3 if configuration.backbone != SMALL and configuration.channels == 1 else 1
+        self._scale = _scaling(configuration)
+
+    def call(self, pixels: Any) -> Any:
+        """Scale uint8 `(n, size, size, channels)`."""
+        values = ops.cast(pixels, self.compute_dtype)
+        return self._scale(ops.repeat(values, self._repeats, axis=-1) if self._repeats > 1 else values)
+
+
+def freeze_like_reference(network: keras.Model) -> None:
+    """Freeze the backbone but for its last five layers and all batch normalisation.
+
+    For InceptionResNetV2 that is `layers[:775]`, as in the reference experiment. A frozen batch-normalisation layer
+    would run in inference mode, so none is frozen.
+    """
+    head = network.layers.index(network.get_layer("pooled"))
+    for layer in network.layers[: head - 5]:
+        layer.trainable = isinstance(layer, layers.BatchNormalization)
+
+
+def network_weights(network: keras.Model) -> dict[str, np.ndarray]:
+    """Arrays by variable path."""
+    return {path: np.asarray(ops.convert_to_numpy(variable)) for path, variable in _variables(network).items()}
+
+
+def set_network_weights(network: keras.Model, weights: Mapping[str, np.ndarray]) -> None:
+    """Put back what `network_weights` gave.
+
+    Raises:
+        ValueError: Names or shapes are not those of the network.
+    """
+    variables = _variables(network)
+    expected = {path: tuple(variable.shape) for path, variable in variables.items()}
+    received = {path: tuple(value.shape) for path, value in weights.items()}
+    if expected != received:
+        different = sorted(set(expected.items()) ^ set(received.items()))
+        raise ValueError(
+            f"The weights must fit the network of `model.json`. {len(different)} entries differ, first "
+            f"{different[:2]}. The model was changed, or written by another version of Keras: train it again."
+        )
+    for path, variable in variables.items():
+        variable.assign(weights[path])
+
+
+def container_names(all_layers: Iterable[keras.layers.Layer]) -> list[str]:
+    """Names by class and order (`conv2d`, `conv2d_1`, ...), as Keras' weight files call layers."""
+    seen: Counter[str] = Counter()
+    names = []
+    for layer in all_layers:
+        kind = _snake_case(type(layer).__name__)
+        names.append(f"{kind}_{seen[kind]}" if seen[kind] else kind)
+        seen[kind] += 1
+    return names
+
+
+def _variables(network: keras.Model) -> dict[str, keras.Variable]:
+    """Variables by path. Layers that Keras numbers (`conv2d_203`: how many this process had made) are counted anew."""
+    seen: Counter[str] = Counter()
+    found = {}
+    for layer in network.layers:
+        kind = _snake_case(type(layer).__name__)
+        name = layer.name
+        if re.fullmatch(rf"{kind}(_\d+)?", name):
+            name = f"{kind}_{seen[kind]}"
+            seen[kind] += 1
+        for variable in layer.weights:
+            found[f"{name}/{variable.path.removeprefix(f'{layer.name}/')}"] = variable
+    return found
+
+
+def _small_network(configuration: Configuration) -> keras.Model:
+    """A few strided convolutions down to 4 x 4. At 32 x 32 an image costs 2 million multiplications."""
+    shape = (configuration.size, configuration.size, configuration.channels)
+    inputs = layers.Input(shape, name="scaled_pixels")
+    x, maps, resolution = inputs, 16, configuration.size
+    while resolution > 4:
+        x = layers.Conv2D(maps, 3, strides=2, padding="same", use_bias=False)(x)
+        # A momentum of .99 would need hundreds of steps before validation sees what training sees.
+        x = layers.BatchNormalization(momentum=0.9)(x)
+        x = layers.ReLU()(x)
+        maps, resolution = min(2 * maps, 128), resolution // 2
+    return _with_head(inputs, layers.GlobalAveragePooling2D(name="pooled")(x), num_hidden=64)
+
+
+def _with_head(inputs: Any, pooled: Any, num_hidden: int) -> keras.Model:
+    features = layers.Dense(num_hidden, activation="relu", name=_PENULTIMATE)(pooled)
+    return keras.Model(inputs, layers.Dense(NUM_CLASSES, activation="softmax", name=_LAST)(features))
+
+
+def _scaling(configuration: Configuration) -> Callable[[Any], Any]:
+    if configuration.scaling == "unit":
+        return lambda pixels: pixels / 255.0
+    if configuration.backbone == SMALL:
+        return lambda pixels: pixels / 127.5 - 1.0
+    constructor = getattr(keras.applications, configuration.backbone)
+    return sys.modules[constructor.__module__].preprocess_input
+
+
+def _snake_case(name: str) -> str:
+    words = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", words).lower()

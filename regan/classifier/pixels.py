@@ -1,0 +1,105 @@
+"""Decoded pixels on disk, and the batches that training takes from them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from regan.data.imageset import ImageSet
+from regan.progress import Progress
+
+_MAX_SHIFT = 0.1  # of height and width
+
+
+class PixelCache:
+    """Images of some sets, decoded once into a file that is mapped into memory.
+
+    Memory stays constant however many images there are, and an epoch costs no decoding. The file takes
+    size x size x channels bytes an image: 9 GB for 140,000 grey images of 256 x 256.
+
+    Args:
+        sets: Image sets of one size.
+        path: The file to write.
+
+    Attributes:
+        pixels: uint8 `(n, size, size, channels)`, 0-255.
+        labels: int64 `(n,)`, 1 for the positive class.
+    """
+
+    def __init__(self, sets: Sequence[ImageSet], path: Path) -> None:
+        first, total = sets[0], sum(map(len, sets))
+        self.pixels = np.memmap(path, np.uint8, "w+", shape=(total, first.size, first.size, first.channels))
+        self.labels = np.array([row.label == s.classes[-1] for s in sets for row in s.rows], np.int64)
+        start = 0
+        with Progress("Decode images", total) as progress:
+            for batch, rows in (item for s in sets for item in s.batches(256)):
+                self.pixels[start : start + len(rows)] = batch
+                start += len(rows)
+                progress.advance(len(rows))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batches(self, batch_size: int = 256) -> "list[np.ndarray]":
+        """Views of all pixels in order."""
+        return [self.pixels[start : start + batch_size] for start in range(0, len(self), batch_size)]
+
+
+class TrainingBatches(keras.utils.PyDataset):
+    """Shuffled, augmented batches; each is a pure function of seed, epoch and number.
+
+    Every batch has the same size, so the network compiles once: the images left over at the end of an epoch, fewer
+    than a batch, wait for the next shuffle.
+
+    Args:
+        cache: The training images.
+        batch_size: Images a batch, at most as many as there are.
+        seed: Of shuffle and augmentation.
+    """
+
+    def __init__(self, cache: PixelCache, batch_size: int, seed: int) -> None:
+        super().__init__()
+        self._cache, self._batch_size, self._seed, self._epoch = cache, min(batch_size, len(cache)), seed, 0
+        self._order = self._shuffled()
+
+    def __len__(self) -> int:
+        return len(self._cache) // self._batch_size
+
+    def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        chosen = self._order[number * self._batch_size : (number + 1) * self._batch_size]
+        random = np.random.default_rng((self._seed, self._epoch, 1 + number))
+        return augmented(self._cache.pixels[chosen], random), self._cache.labels[chosen]
+
+    def on_epoch_end(self) -> None:
+        """Shuffle anew."""
+        self._epoch += 1
+        self._order = self._shuffled()
+
+    def _shuffled(self) -> np.ndarray:
+        return np.random.default_rng((self._seed, self._epoch, 0)).permutation(len(self._cache))
+
+
+def augmented(images: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Shift each image by up to 10 % down and across, and mirror half of them left to right.
+
+    Shifts are whole pixels, so that speckle is never smoothed; the border pixel is repeated outwards.
+
+    Args:
+        images: uint8 `(n, height, width, channels)`.
+        random: Decides shifts and mirrors.
+
+    Returns:
+        The same shape and dtype.
+    """
+    n, height, width, _ = images.shape
+    rows = _shifted(n, height, random)
+    columns = _shifted(n, width, random)
+    columns = np.where(random.random((n, 1)) < 0.5, columns, columns[:, ::-1])
+    return images[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+def _shifted(n: int, length: int, random: np.random.Generator) -> np.ndarray:
+    most = int(_MAX_SHIFT * length)
+    shifts = random.integers(-most, most + 1, (n, 1))
+    return np.clip(np.arange(length) + shifts, 0, length - 1)

@@ -1,0 +1,122 @@
+"""Evaluate a classifier on images that it has never met."""
+
+import csv
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from regan.classifier.prediction import Classifier
+    from regan.data.imageset import ImageSet
+
+PREDICTIONS = "predictions.csv"
+METRICS = "metrics.json"
+COLUMNS = ("sha256", "group", "label", "probability", "predicted", "positive_class")
+
+
+@dataclass(frozen=True)
+class EvaluatedClassifier:
+    """Where the predictions lie, and their main figures."""
+
+    path: Path
+    auc: float
+    accuracy: float
+    sensitivity: float
+    specificity: float
+    num_images: int
+
+
+def evaluate_classifier(classifier: str | Path, images: str | Path, predictions: str | Path) -> EvaluatedClassifier:
+    """Evaluate a classifier on images that it has never met, at the threshold fixed when it was trained.
+
+    Args:
+        classifier: What `train_classifier` made.
+        images: Image set with images of both classes. None of them, and none of their groups, may have trained the
+            classifier, chosen its weights or its threshold, or stand behind the synthetic images that trained it.
+        predictions: Folder to write: `predictions.csv` (one line an image, joined later by its pixel hash) and
+            `metrics.json`.
+
+    Returns:
+        Path, area under the ROC curve, accuracy, sensitivity, specificity, number of images.
+
+    Raises:
+        FileNotFoundError: An input is missing.
+        FileExistsError: `predictions` holds something already.
+        ValueError: The images leak, are of another kind, repeat each other, or lack a class.
+    """
+    from regan.data.history import write_step
+    from regan.data.imageset import ImageSet
+    from regan.data.output import writing
+
+    started = time.monotonic()
+    with writing(predictions) as folder:
+        image_set = ImageSet.open(images)
+        _require_fit(classifier, image_set)
+        from regan.classifier.figures import measure, roc_points
+        from regan.classifier.prediction import Classifier
+
+        model = Classifier.load(classifier)
+        probabilities = model.probabilities(batch for batch, _ in image_set.batches(256))
+        positive = [row.label == model.positive_class for row in image_set.rows]
+        figures = asdict(measure(probabilities, positive, model.threshold))
+        _write_predictions(folder / PREDICTIONS, model, image_set, probabilities)
+        settings = {"positive_class": model.positive_class, "classes": model.classes, "classifier": model.hash}
+        metrics = figures | settings | {"num_images": len(image_set)}
+        (folder / METRICS).write_text(json.dumps(metrics, indent=1, sort_keys=True) + "\n")
+        false_positive_rate, sensitivity = roc_points(probabilities, positive)
+        write_step(
+            folder,
+            "evaluate_classifier",
+            {"classifier": classifier, "images": images},
+            settings=settings,
+            counts={"num_images": len(image_set)},
+            figures=figures,
+            curves={
+                "roc": {
+                    "x": false_positive_rate,
+                    "y": sensitivity,
+                    "x_label": "false positive rate",
+                    "y_label": "sensitivity",
+                }
+            },
+            seconds=time.monotonic() - started,
+        )
+    main = {name: figures[name] for name in ("auc", "accuracy", "sensitivity", "specificity")}
+    return EvaluatedClassifier(Path(predictions), **main, num_images=len(image_set))
+
+
+def _require_fit(classifier: str | Path, images: "ImageSet") -> None:
+    from regan.classifier.checks import (
+        images_in_index,
+        require_both_classes,
+        require_kind_of_model,
+        require_unique,
+    )
+    from regan.data.model import read_model, read_training_index
+
+    model = read_model(classifier, "classifier")
+    require_kind_of_model(images, "images", model["size"], model["channels"], model["classes"])
+    require_both_classes(images, "images")
+    require_unique(images, "images")
+    leaked = images_in_index(images.rows, read_training_index(classifier))
+    if leaked:
+        raise ValueError(
+            "A classifier is evaluated on images that it has never met. Received "
+            f"{len(leaked)} of {len(images)} images in {images.path} that trained {classifier}, chose its weights or "
+            f"threshold, or share a group with such images; first {leaked[0].name} (sha256 {leaked[0].sha256[:12]}, "
+            f"group {leaked[0].group or 'none'}). Use the test set that `prepare_images` split off."
+        )
+
+
+def _write_predictions(path: Path, model: "Classifier", images: "ImageSet", probabilities: "np.ndarray") -> None:
+    negative, positive = model.classes
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for row, probability in zip(images.rows, probabilities.tolist()):
+            predicted = positive if probability >= model.threshold else negative
+            writer.writerow((row.sha256, row.group, row.label, repr(probability), predicted, positive))

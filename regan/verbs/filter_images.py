@@ -1,0 +1,296 @@
+"""Keep the synthetic images that a rule accepts."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from regan.classifier.prediction import Classifier
+    from regan.data.imageset import ImageRow, ImageSet
+    from regan.progress import Progress
+
+_SHEET_BYTES = 32_768  # pixels of one contact sheet: four of them fit into a step of the history
+_MAX_SHARDS = 64
+
+
+@dataclass(frozen=True)
+class FilteredImages:
+    """Where the kept images lie, how many there are, and which share of each class was accepted."""
+
+    path: Path
+    num_images: int
+    per_class: int
+    acceptance_negative: float
+    acceptance_positive: float
+
+
+@dataclass(frozen=True)
+class _Offer:
+    """Images of one class from some sets, and what becomes of them. Arrays are bool, one entry an image."""
+
+    label: str
+    sets: "list[ImageSet]"
+    unique: "np.ndarray" = field(repr=False)
+    accepted: "np.ndarray" = field(repr=False)
+    kept: "np.ndarray" = field(repr=False)
+
+    def acceptance(self) -> float:
+        return float(self.accepted.sum() / self.unique.sum())
+
+    def rows(self, chosen: "np.ndarray") -> "list[tuple[ImageSet, list[ImageRow]]]":
+        """The chosen rows of each set."""
+        found, start = [], 0
+        for image_set in self.sets:
+            found.append((image_set, [row for i, row in enumerate(image_set.rows, start) if chosen[i]]))
+            start += len(image_set)
+        return found
+
+
+def filter_images(
+    negative: Sequence[str | Path] | str | Path,
+    positive: Sequence[str | Path] | str | Path,
+    classifier: str | Path,
+    images: str | Path,
+    *,
+    rule: str = "agreement",
+    confidence: float = 0.9,
+    per_class: int = 0,
+    seed: int = 0,
+) -> FilteredImages:
+    """Keep the synthetic images that a rule accepts, equally many of each class.
+
+    Images with the same pixels are offered once; the same picture in both classes is offered to neither.
+
+    Args:
+        negative: Image set of the negative class, or several (parts made by different tasks).
+        positive: The same for the positive class.
+        classifier: The teacher that judges. Not read when `rule="none"`, and may then be empty.
+        images: Folder to write.
+        rule: `agreement`: the teacher gives an image its own class. `confidence`: the probability of its own class is
+            at least `confidence`. `none`: all are accepted, which makes the control that every filter needs.
+        confidence: 0.5 to 1.
+        per_class: Images to keep of each class, picked at random among the accepted ones. 0: as many as the rarer class
+            gives. More than there are is an error, since students are compared at equal numbers of images.
+        seed: Of the random pick.
+
+    Returns:
+        Path, images in all and per class, and the accepted share of each class.
+
+    Raises:
+        FileNotFoundError: An input is missing.
+        FileExistsError: `images` holds something already.
+        ValueError: A setting is unknown, the inputs do not fit each other, or too few images were accepted.
+    """
+    from regan.classifier.filtering import NONE, images_per_class
+    from regan.data.output import writing
+
+    started = time.monotonic()
+    _require_settings(rule, confidence, per_class)
+    with writing(images) as folder:
+        sets = _open_sets(negative, positive)
+        teacher = None if rule == NONE else _load_teacher(classifier, sets)
+        unique = _unique(sets)
+        accepted = {
+            label: _accepted(
+                sets[label], unique[label], teacher, positive=is_positive, rule=rule, confidence=confidence
+            )
+            for label, is_positive in zip(sets, (False, True))
+        }
+        number = images_per_class({label: int(marks.sum()) for label, marks in accepted.items()}, per_class)
+        offers = _offers(sets, unique, accepted, number, seed)
+        settings = {
+            "rule": rule,
+            "confidence": confidence,
+            "per_class": per_class,
+            "seed": seed,
+            "classifier": teacher.hash if teacher else "",
+        }
+        _write_images(folder, offers, settings)
+        inputs = {"negative": negative, "positive": positive} | ({"classifier": classifier} if teacher else {})
+        _write_history(folder, inputs, offers, settings, time.monotonic() - started)
+    return FilteredImages(Path(images), 2 * number, number, *(offer.acceptance() for offer in offers))
+
+
+def _require_settings(rule: str, confidence: float, per_class: int) -> None:
+    from regan.classifier.filtering import RULES
+
+    if rule not in RULES:
+        raise ValueError(f"`rule` must be one of {', '.join(RULES)}. Received rule={rule!r}.")
+    if not 0.5 <= confidence <= 1:
+        raise ValueError(
+            "`confidence` is the least probability of an image's own class and must lie between 0.5 and 1. "
+            f"Received confidence={confidence}."
+        )
+    if per_class < 0:
+        raise ValueError(f"`per_class` must be 0 (as many as there are) or more. Received per_class={per_class}.")
+
+
+def _open_sets(
+    negative: Sequence[str | Path] | str | Path, positive: Sequence[str | Path] | str | Path
+) -> "dict[str, list[ImageSet]]":
+    """The sets of each class, negative first."""
+    from regan.classifier.checks import require_same_kind
+    from regan.data.imageset import ImageSet
+
+    opened = {
+        argument: [ImageSet.open(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+        for argument, paths in (("negative", negative), ("positive", positive))
+    }
+    for argument, sets in opened.items():
+        if not sum(map(len, sets)):
+            raise ValueError(f"`{argument}` must name at least one image set with images. Received none.")
+    numbered = {f"{argument}[{i}]": s for argument, sets in opened.items() for i, s in enumerate(sets)}
+    require_same_kind(numbered)
+    classes = opened["negative"][0].classes
+    for name, image_set in numbered.items():
+        label = classes[name.startswith("positive")]
+        if image_set.counts[label] != len(image_set):
+            raise ValueError(
+                f"`{name}` must hold images of {label} only. Received {image_set.counts} in {image_set.path}. "
+                f"Generate them with `label={label!r}`, and give the negative class first."
+            )
+    return dict(zip(classes, opened.values()))
+
+
+def _load_teacher(classifier: str | Path, sets: "dict[str, list[ImageSet]]") -> "Classifier":
+    from regan.classifier.checks import require_kind_of_model
+    from regan.classifier.prediction import Classifier
+    from regan.data.model import read_model
+
+    model = read_model(classifier, "classifier")
+    for argument, image_set in zip(("negative", "positive"), (s[0] for s in sets.values())):
+        require_kind_of_model(image_set, argument, model["size"], model["channels"], model["classes"])
+    return Classifier.load(classifier)
+
+
+def _unique(sets: "dict[str, list[ImageSet]]") -> "dict[str, np.ndarray]":
+    from regan.classifier.filtering import first_of_each
+
+    hashes = {label: [row.sha256 for s in parts for row in s.rows] for label, parts in sets.items()}
+    in_both = frozenset.intersection(*(frozenset(values) for values in hashes.values()))
+    return {label: first_of_each(values, in_both) for label, values in hashes.items()}
+
+
+def _accepted(
+    sets: "list[ImageSet]",
+    unique: "np.ndarray",
+    teacher: "Classifier | None",
+    *,
+    positive: bool,
+    rule: str,
+    confidence: float,
+) -> "np.ndarray":
+    from regan.classifier.filtering import accepted
+    from regan.progress import Progress
+
+    if teacher is None:
+        return unique
+    with Progress(f"Judge {teacher.classes[positive]}", len(unique)) as progress:
+        probabilities = teacher.probabilities(_counted(sets, progress))
+    agreed = accepted(probabilities, positive=positive, rule=rule, threshold=teacher.threshold, confidence=confidence)
+    return agreed & unique
+
+
+def _counted(sets: "list[ImageSet]", progress: "Progress") -> Iterator["np.ndarray"]:
+    for batch, rows in (item for image_set in sets for item in image_set.batches(256)):
+        yield batch
+        progress.advance(len(rows))
+
+
+def _offers(
+    sets: "dict[str, list[ImageSet]]",
+    unique: "dict[str, np.ndarray]",
+    accepted: "dict[str, np.ndarray]",
+    number: int,
+    seed: int,
+) -> list[_Offer]:
+    import numpy as np
+
+    from regan.classifier.filtering import picked
+
+    random = np.random.default_rng(seed)
+    offers = []
+    for label in sets:
+        kept = np.zeros_like(accepted[label])
+        kept[picked(accepted[label], number, random)] = True
+        offers.append(_Offer(label, sets[label], unique[label], accepted[label], kept))
+    return offers
+
+
+def _write_images(folder: Path, offers: list[_Offer], settings: dict[str, Any]) -> None:
+    from regan.data.imageset import ImageSetWriter
+
+    first = offers[0].sets[0]
+    sources = [image_set for offer in offers for image_set in offer.sets]
+    made_with = [s for i, s in enumerate(x.settings for x in sources) if s not in [x.settings for x in sources[:i]]]
+    total = sum(int(offer.kept.sum()) for offer in offers)
+    with ImageSetWriter(
+        folder,
+        size=first.size,
+        channels=first.channels,
+        classes=first.classes,
+        origin="synthetic",
+        settings=settings | {"made_with": made_with},
+        training_index=set().union(*(image_set.training_index() for image_set in sources)),
+        shard_images=max(1000, -(-total // _MAX_SHARDS)),
+    ) as writer:
+        for image_set, rows in (part for offer in offers for part in offer.rows(offer.kept)):
+            for png, row in zip(image_set.pngs(rows), rows):
+                writer.add_png(png, row)
+
+
+def _write_history(
+    folder: Path, inputs: dict[str, Any], offers: list[_Offer], settings: dict[str, Any], seconds: float
+) -> None:
+    from regan.data.history import write_step
+
+    acceptance: list[dict[str, Any]] = [
+        {
+            "class": offer.label,
+            "offered": int(offer.unique.sum()),
+            "accepted": int(offer.accepted.sum()),
+            "kept": int(offer.kept.sum()),
+            "acceptance": offer.acceptance(),
+            "duplicates": int((~offer.unique).sum()),
+        }
+        for offer in offers
+    ]
+    refused = {f"refused_{offer.label}": _sheet(offer, offer.unique & ~offer.accepted) for offer in offers}
+    kept = {f"kept_{offer.label}": _sheet(offer, offer.kept) for offer in offers}
+    write_step(
+        folder,
+        "filter_images",
+        inputs,
+        settings=settings,
+        counts={"num_images": sum(row["kept"] for row in acceptance), "per_class": acceptance[0]["kept"]},
+        figures={f"acceptance_{row['class']}": row["acceptance"] for row in acceptance}
+        | {"num_duplicates": sum(row["duplicates"] for row in acceptance)},
+        tables={"acceptance": acceptance},
+        thumbnails={name: sheet for name, sheet in (kept | refused).items() if sheet is not None},
+        seconds=seconds,
+    )
+
+
+def _sheet(offer: _Offer, chosen: "np.ndarray") -> "np.ndarray | None":
+    """The first chosen images, shrunk until a sheet of them is small; None where there is none."""
+    import numpy as np
+
+    from regan.data.history import contact_sheet
+
+    image_set = offer.sets[0]
+    side = min(image_set.size, 64 if image_set.channels == 1 else 32)
+    most = _SHEET_BYTES // (side * side * image_set.channels)
+    images: list[np.ndarray] = []
+    for part, rows in offer.rows(chosen):
+        images.extend(_shrunk(image, side) for image in part.images(rows[: most - len(images)]))
+    return contact_sheet(np.stack(images)) if images else None
+
+
+def _shrunk(image: "np.ndarray", side: int) -> "np.ndarray":
+    factor = image.shape[0] // side
+    blocks = image.reshape(side, factor, side, factor, -1)
+    return blocks.mean((1, 3)).round().astype(image.dtype)

@@ -1,0 +1,197 @@
+"""Train a classifier of two classes."""
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from regan.classifier.recipes import Recipe
+    from regan.classifier.start import Start
+    from regan.classifier.trainer import Training
+    from regan.data.imageset import ImageSet
+
+
+@dataclass(frozen=True)
+class TrainedClassifier:
+    """Where the classifier lies, and its figures on validation images."""
+
+    path: Path
+    validation_auc: float
+    num_epochs: int
+    threshold: float
+
+
+def train_classifier(
+    images: str | Path,
+    validation: str | Path,
+    classifier: str | Path,
+    *,
+    start: str | Path = "",
+    backbone: str = "InceptionResNetV2",
+    weights: str = "imagenet",
+    recipe: str = "standard",
+    epochs: int = 50,
+    batch_size: int = 32,
+    seed: int = 0,
+) -> TrainedClassifier:
+    """Train a classifier of two classes, on real or on synthetic images.
+
+    Args:
+        images: Image set that trains.
+        validation: Real images on which early stopping and the threshold are fixed. They share no image and no group
+            with `images`, nor with the real images behind synthetic ones.
+        classifier: Folder to write.
+        start: A classifier whose training goes on (rounds). Its backbone must be `backbone`; `weights` is not read.
+        backbone: `small`, for images of 32 x 32 or little more, or a network of keras.applications.
+        weights: `imagenet`, `none` or the path of a `.weights.h5` file of the backbone. `small` has `none` only.
+        recipe: `standard`; or `reference` for the behaviour of the experiment of 2021: validation images train too,
+            the last epoch is kept, a frozen backbone sees [0, 1], the threshold is 0.5.
+        epochs: At most so many passes over the images.
+        batch_size: Images a step.
+        seed: Of first weights, shuffle and augmentation. The same seed on the same CPU gives the same bytes.
+
+    Returns:
+        Path, area under the ROC curve on validation images with the kept weights, epochs trained, decision threshold.
+
+    Raises:
+        FileNotFoundError: An input is missing.
+        FileExistsError: `classifier` holds something already.
+        ValueError: A setting is unknown, a class is missing, or the inputs do not fit each other.
+    """
+    from regan.classifier.recipes import recipe_named
+    from regan.data.history import write_step
+    from regan.data.output import writing
+
+    started = time.monotonic()
+    plan = recipe_named(recipe)
+    _require_at_least_one(epochs=epochs, batch_size=batch_size)
+    with writing(classifier) as folder:
+        sets = _open_sets(images, validation)
+        first = _first_network(sets["images"], plan, start=start, backbone=backbone, weights=weights, seed=seed)
+        training = _train(first, sets, plan, folder, epochs=epochs, batch_size=batch_size, seed=seed)
+        figures = _figures(training, sets, plan)
+        settings = {
+            "backbone": backbone,
+            "configuration": first.configuration.to_dict(),
+            "first_weights": first.origin,
+            "learning_rate": first.learning_rate,
+            "recipe": {"name": recipe, **asdict(plan)},
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "seed": seed,
+        }
+        _write_model(folder, first, sets, settings, figures, start)
+        write_step(
+            folder,
+            "train_classifier",
+            {"images": images, "validation": validation} | ({"start": start} if str(start) else {}),
+            settings=settings,
+            counts={"num_images": len(sets["images"]), "num_validation": len(sets["validation"])},
+            figures=figures,
+            curves=_curves(training),
+            seconds=time.monotonic() - started,
+        )
+    return TrainedClassifier(Path(classifier), figures["validation_auc"], figures["num_epochs"], figures["threshold"])
+
+
+def _require_at_least_one(**settings: int) -> None:
+    for name, value in settings.items():
+        if value < 1:
+            raise ValueError(f"`{name}` must be 1 or more. Received {name}={value}.")
+
+
+def _open_sets(images: str | Path, validation: str | Path) -> "dict[str, ImageSet]":
+    from regan.classifier.checks import require_apart, require_both_classes, require_same_kind
+    from regan.data.imageset import ImageSet
+
+    sets = {"images": ImageSet.open(images), "validation": ImageSet.open(validation)}
+    require_same_kind(sets)
+    for argument, image_set in sets.items():
+        require_both_classes(image_set, argument)
+    require_apart(sets["images"], sets["validation"])
+    return sets
+
+
+def _first_network(
+    images: "ImageSet", recipe: "Recipe", *, start: str | Path, backbone: str, weights: str, seed: int
+) -> "Start":
+    from regan.classifier.start import network_of, new_network
+
+    if str(start):
+        return network_of(start, images, recipe, backbone=backbone, seed=seed)
+    return new_network(images, recipe, backbone=backbone, weights=weights, seed=seed)
+
+
+def _train(first: "Start", sets: "dict[str, ImageSet]", recipe: "Recipe", folder: Path, **settings: int) -> "Training":
+    from regan.classifier.pixels import PixelCache
+    from regan.classifier.trainer import train
+
+    with TemporaryDirectory(prefix="pixels-", dir=folder) as scratch:
+        training_sets = list(sets.values()) if recipe.trains_on_validation else [sets["images"]]
+        training = PixelCache(training_sets, Path(scratch) / "training")
+        validation = PixelCache([sets["validation"]], Path(scratch) / "validation")
+        return train(first, training, validation, recipe, **settings)
+
+
+def _figures(training: "Training", sets: "dict[str, ImageSet]", recipe: "Recipe") -> dict[str, Any]:
+    from sklearn.metrics import roc_auc_score
+
+    from regan.classifier.figures import youden_threshold
+
+    validation = sets["validation"]
+    positive = [row.label == validation.classes[-1] for row in validation.rows]
+    return {
+        "validation_auc": float(roc_auc_score(positive, training.probabilities)),
+        "threshold": youden_threshold(training.probabilities, positive) if recipe.fixes_threshold else 0.5,
+        "num_epochs": len(training.validation_loss),
+        "num_images": len(sets["images"]),
+    }
+
+
+def _write_model(
+    folder: Path,
+    first: "Start",
+    sets: "dict[str, ImageSet]",
+    settings: dict[str, Any],
+    figures: dict[str, Any],
+    start: str | Path,
+) -> None:
+    from regan.classifier.checks import index_of
+    from regan.classifier.model import network_weights
+    from regan.data.model import read_training_index, write_model
+
+    index = index_of(row for image_set in sets.values() for row in image_set.rows)
+    index = index.union(*(image_set.training_index() for image_set in sets.values()))
+    images = sets["images"]
+    write_model(
+        folder,
+        kind="classifier",
+        weights=network_weights(first.network),
+        metadata={
+            "configuration": settings["configuration"],
+            "classes": images.classes,
+            "positive_class": images.classes[-1],
+            "size": images.size,
+            "channels": images.channels,
+            "threshold": figures["threshold"],
+            "first_weights": first.origin,
+            "settings": settings,
+            "metrics": figures,
+        },
+        training_index=index | read_training_index(start) if str(start) else index,
+    )
+
+
+def _curves(training: "Training") -> dict[str, dict[str, Any]]:
+    epochs = list(range(1, len(training.validation_loss) + 1))
+    curves = {
+        "training_loss": (training.training_loss, "cross-entropy (nats)"),
+        "validation_loss": (training.validation_loss, "cross-entropy (nats)"),
+        "validation_auc": (training.validation_auc, "area under the ROC curve"),
+    }
+    return {
+        name: {"x": epochs, "y": values, "x_label": "epoch", "y_label": label}
+        for name, (values, label) in curves.items()
+    }
