@@ -26,8 +26,8 @@ def train_classifier(
         images: Real or synthetic images to train on.
         validation: Real images that stop training early and set the threshold.
         start: Classifier to go on from; none = from `weights`.
-        backbone: Name of a keras.applications network.
-        weights: Weights that the backbone starts from: "imagenet", or "" for random ones.
+        backbone: Name of a keras.applications network, or "small" for images of 32 x 32 or little more.
+        weights: Weights that the backbone starts from: "imagenet", or "none" for random ones.
         recipe: "standard", or "reference" for the published experiment as it was.
         epochs: Epochs at most.
         batch_size: Images in a training step.

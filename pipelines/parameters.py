@@ -15,7 +15,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "gan_seeds": "1-600",
         "gan_truncation_psi": 1.0,
         "classifier_backbone": "small",
-        "classifier_weights": "",
+        "classifier_weights": "none",
     },
     # Days on one GPU: the reference experiment's network and sizes.
     "config-e": {},

@@ -97,8 +97,8 @@ def synthetic_training_set(*, conditional: bool = True) -> dsl.base_component.Ba
             gan_selection_images: Synthetic images made with each snapshot to pick one.
             gan_seeds: Latent seeds of the negative class, first and last; the positive class takes the next range.
             gan_truncation_psi: Spread of the latents: 0 = the average image, 1 = as trained, above 1 = wider.
-            classifier_backbone: Name of a keras.applications network.
-            classifier_weights: Weights that the backbone starts from: "imagenet", or "" for random ones.
+            classifier_backbone: Name of a keras.applications network, or "small" for small images.
+            classifier_weights: Weights that the backbone starts from: "imagenet", or "none" for random ones.
             classifier_recipe: "standard", or "reference" for the published experiment as it was.
             classifier_epochs: Epochs at most.
             classifier_batch_size: Images in a training step.
