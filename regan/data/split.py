@@ -1,0 +1,89 @@
+"""The split into training, validation and test images: by group, by class, once, by seed."""
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+
+import numpy as np
+
+TRAIN, VALIDATION, TEST, LEFT_OUT = "train", "validation", "test", "left out"
+
+
+def split_by_group(
+    labels: Sequence[str],
+    groups: Sequence[str],
+    *,
+    test_per_class: int,
+    validation_fraction: float,
+    seed: int,
+    train_only: Collection[str] = (),
+) -> list[str]:
+    """Say for each image whether it trains, validates, tests or is left out.
+
+    No group lies on two sides. The test set has `test_per_class` images of each class, one from each of as many groups,
+    so that no lesion counts twice; the rest of these groups is left out. The choice depends on labels, groups, seed and
+    the order of the images within a group only, so name groups and order images by content, not by file name.
+
+    Args:
+        labels: Class of each of n images.
+        groups: Group of each; images that belong together share it.
+        test_per_class: Test images of each class.
+        validation_fraction: Share of the images of each class outside the test set's groups, between 0 and 1. Whole
+            groups are taken as long as they fit, and at least one.
+        seed: Same seed, same split.
+        train_only: Groups that neither test nor validate, such as those with images under both labels.
+
+    Returns:
+        For each image `train`, `validation`, `test` or `left out`.
+
+    Raises:
+        ValueError: A class has too few groups for its test images, one for validation and one for training.
+    """
+    sides = [TRAIN] * len(labels)
+    members = _members(labels, groups, train_only)
+    _require_enough(members, test_per_class)
+    for number, label in enumerate(sorted(members)):
+        rng = np.random.default_rng([seed, number])
+        shuffled = [members[label][name] for name in rng.permutation(sorted(members[label]))]
+        for group in shuffled[:test_per_class]:
+            chosen = group[rng.integers(len(group))]
+            for index in group:
+                sides[index] = TEST if index == chosen else LEFT_OUT
+        num_others = sum(side == TRAIN and own == label for side, own in zip(sides, labels))
+        for index in _validation(shuffled[test_per_class:], round(validation_fraction * num_others)):
+            sides[index] = VALIDATION
+    return sides
+
+
+def _members(
+    labels: Sequence[str], groups: Sequence[str], train_only: Collection[str]
+) -> dict[str, dict[str, list[int]]]:
+    """Class -> group -> images, without the groups that may only train."""
+    barred = set(train_only)
+    members: dict[str, dict[str, list[int]]] = {label: defaultdict(list) for label in labels}
+    for index, (label, group) in enumerate(zip(labels, groups)):
+        if group not in barred:
+            members[label][group].append(index)
+    return members
+
+
+def _validation(groups: list[list[int]], wanted: int) -> list[int]:
+    """Images of whole groups, at most `wanted` but at least the smallest group; one group is left to train."""
+    taken: list[int] = []
+    for group in groups[:-1]:
+        if len(taken) + len(group) <= wanted:
+            taken += group
+    return taken or min(groups, key=len)
+
+
+def _require_enough(members: dict[str, dict[str, list[int]]], test_per_class: int) -> None:
+    found = {label: len(groups) for label, groups in sorted(members.items())}
+    largest = min(found.values(), default=0) - 2
+    if test_per_class <= largest:
+        return
+    advice = f"Use `test_per_class={largest}` or less, or add images." if largest > 0 else "Add images."
+    raise ValueError(
+        "Each class must have `test_per_class` different pictures for the test set, and at least one more for training "
+        "and one for validation, counting duplicates and near duplicates once. Found "
+        f"{', '.join(f'{label}: {count}' for label, count in found.items())}. Received "
+        f"test_per_class={test_per_class}. {advice}"
+    )
