@@ -265,7 +265,7 @@ def _require_both_classes(predictions: Predictions) -> None:
     if min(num_positive, len(predictions) - num_positive) < 2:
         raise ValueError(
             "A comparison needs at least two test images of each class. "
-            f"Received {num_positive} of class {predictions.positive_class} and {len(predictions) - num_positive} other."
+            f"Received {num_positive} of {predictions.positive_class} and {len(predictions) - num_positive} others."
         )
 
 
