@@ -1,0 +1,196 @@
+"""The figures of the report, each from plain numbers to an `<svg>` element."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from regan.report import svg, words
+
+# Okabe and Ito's colours, told apart with any colour vision; line styles say the same again.
+COLORS = {"reference": "#0072B2", "candidate": "#C04A00", "control": "#55606B"}
+DASHES = {"reference": "-", "candidate": (0, (6, 2)), "control": (0, (1.2, 1.6))}
+SERIES = ("#0072B2", "#C04A00", "#007A5A", "#8A4F7D")
+SERIES_DASHES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (1.2, 1.6)), (0, (6, 2, 1, 2)))
+KEPT = "#007A5A"
+_MANY = 60  # points from which on a curve is drawn as its running mean, with the points pale behind it
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A difference between two classifiers, with its 95 % interval and the role that gives its colour."""
+
+    label: str
+    value: float
+    lower: float
+    upper: float
+    role: str = "candidate"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One curve: points, its name in the legend, and colour and dashes."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    color: str
+    dashes: Any = "-"
+
+
+def points(curve: Any) -> tuple[list[float], list[float]]:
+    """x and y of a history's curve, without the points that are no numbers; empty where there is no curve."""
+    if not isinstance(curve, Mapping):
+        return [], []
+    pairs = [
+        (x, y) for x, y in zip(curve.get("x", []), curve.get("y", [])) if words.is_number(x) and words.is_number(y)
+    ]
+    return [float(x) for x, _ in pairs], [float(y) for _, y in pairs]
+
+
+def smoothed(y: Sequence[float]) -> np.ndarray:
+    """Running mean over a twenty-fifth of a long curve, float64 `(n,)`; a short one as it is."""
+    values = np.asarray(y, np.float64)
+    if len(values) < _MANY:
+        return values
+    window = np.ones(len(values) // 25)
+    return np.convolve(values, window, "same") / np.convolve(np.ones(len(values)), window, "same")
+
+
+def difference_figure(rows: Sequence[Difference], margin: float, measure: str, name: str) -> str:
+    """Intervals of differences beside zero and the declared margin; the first row is the declared comparison."""
+    with svg.style():
+        figure = svg.new_figure(460, 92 + 52 * len(rows))
+        ax = figure.add_subplot()
+        reach = [-margin, 0.0, *(edge for row in rows for edge in (row.lower, row.upper))]
+        span = max(max(reach) - min(reach), 2 * margin)
+        left, right = min(reach) - 0.12 * span, max(max(reach), margin / 2) + 0.12 * span
+        ax.axvline(-margin, color="#8a3a06", lw=1.2, ls=(0, (4, 3)))
+        ax.axvline(0, color=svg.INK, lw=1.2)
+        for place, row in enumerate(rows):
+            ax.fill_between([left, -margin], -place - 0.24, -place + 0.24, color="#f6e5d8", lw=0, zorder=0.5)
+            _draw_difference(ax, -place, row, left)
+        ax.set(xlim=(left, right), ylim=(0.6 - len(rows), 0.72), yticks=[], xlabel=f"Difference in {measure}")
+        ax.spines["left"].set_visible(False)
+        ax.grid(False, axis="y")
+        top = ax.secondary_xaxis("top")
+        top.set_xticks([-margin, 0], [f"margin {words.signed(-margin, 2)} ", " no difference"])
+        at_margin, at_zero = top.get_xticklabels()
+        at_margin.set_horizontalalignment("right")
+        at_zero.set_horizontalalignment("left")
+        top.spines["top"].set_visible(False)
+        top.tick_params(length=0, pad=1)
+        said = "; ".join(
+            f"{r.label} {words.signed(r.value)} ({words.interval(r.lower, r.upper, sign=True)})" for r in rows
+        )
+        return svg.render(figure, name, f"Differences in {measure} with 95 % intervals, margin {margin:g}: {said}")
+
+
+def _draw_difference(ax: Axes, place: float, row: Difference, text_at: float) -> None:
+    color = COLORS[row.role]
+    ax.plot([row.lower, row.upper], [place, place], color=color, lw=2.6)
+    for edge in (row.lower, row.upper):
+        ax.plot([edge, edge], [place - 0.09, place + 0.09], color=color, lw=2.0)
+    ax.plot([row.value], [place], "o", color=color, ms=8, mec=svg.PAPER, mew=1.2)
+    label = f"{row.label}: {words.signed(row.value)} ({words.interval(row.lower, row.upper, sign=True)})"
+    behind = {"facecolor": svg.PAPER, "edgecolor": "none", "pad": 1.5}
+    ax.text(text_at, place + 0.31, svg.clean(label), va="bottom", ha="left", fontsize=svg.FONT_SIZE, bbox=behind)
+
+
+def line_figure(
+    lines: Sequence[Line],
+    name: str,
+    *,
+    title: str,
+    x_label: str,
+    y_label: str = "",
+    level: tuple[float, str] | None = None,
+    y_limits: tuple[float, float] | None = None,
+) -> str:
+    """Curves over one axis, such as losses over training; `level` is a value to compare with, and its name."""
+    with svg.style():
+        figure = svg.new_figure(460, 260)
+        ax = figure.add_subplot()
+        for line in lines:
+            _draw_line(ax, line)
+        if level is not None:
+            _draw_level(ax, *level)
+        _label(ax, title, x_label, y_label)
+        if y_limits:
+            ax.set_ylim(*y_limits)
+        if len(lines) > 1:
+            _legend(ax)
+        ends = "; ".join(f"{line.label} ends at {words.significant(line.y[-1])}" for line in lines)
+        return svg.render(figure, name, f"{title} over {x_label}: {ends}")
+
+
+def distance_figure(
+    rows: Sequence[Mapping[str, Any]], measure: str, name: str, *, title: str, kept: float | None, floor: float | None
+) -> str:
+    """One distance for each snapshot: the kept one marked, and the floor of real against real images."""
+    points = [row for row in rows if words.is_number(row.get("kimg")) and words.is_number(row.get(measure))]
+    kimg, values = [row["kimg"] for row in points], [row[measure] for row in points]
+    errors: list[Any] = [row.get(f"{measure}_standard_error") for row in points]
+    with svg.style():
+        figure = svg.new_figure(460, 280)
+        ax = figure.add_subplot()
+        ax.plot(kimg, values, color=SERIES[0], marker="o", ms=4, lw=1.4)
+        if errors and all(words.is_number(error) for error in errors):
+            ax.errorbar(kimg, values, yerr=errors, fmt="none", ecolor=SERIES[0], elinewidth=1.2, capsize=2.5)
+        if words.is_number(floor):
+            _draw_level(ax, float(floor or 0), "floor: real against real")
+        chosen = [point for point in zip(kimg, values) if kept is not None and abs(point[0] - kept) < 1e-6]
+        for x, y in chosen:
+            ax.plot([x], [y], "D", color=KEPT, ms=9, mec=svg.PAPER, mew=1.2, label=f"kept: {words.number(x, 1)} kimg")
+        _label(ax, title, "training, kimg (thousand images shown)", "")
+        if chosen:
+            _legend(ax)
+        ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
+        said = ", ".join(f"{words.significant(y)} at {words.number(x, 1)} kimg" for x, y in chosen) or "none marked"
+        return svg.render(figure, name, f"{title} of {len(points)} snapshots; kept: {said}")
+
+
+def roc_figure(
+    curves: Sequence[tuple[Line, tuple[float, float] | None]], positive: str, negative: str, name: str
+) -> str:
+    """ROC curves over the diagonal of guessing; each with the point where its threshold lies, if known."""
+    with svg.style():
+        figure = svg.new_figure(440, 440)
+        ax = figure.add_subplot()
+        ax.plot([0, 1], [0, 1], color=svg.RULE, lw=1.2)
+        along = {"rotation": 45, "rotation_mode": "anchor", "ha": "center", "va": "top"}
+        ax.text(0.71, 0.7, "guessing", color=svg.MUTED, fontsize=svg.FONT_SIZE - 1, **along)
+        for line, operating_point in curves:
+            ax.plot(line.x, line.y, color=line.color, ls=line.dashes, label=svg.clean(line.label))
+            if operating_point is not None:
+                ax.plot(*operating_point, "o", color=line.color, ms=8, mec=svg.PAPER, mew=1.4)
+        ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+        ax.set_xlabel(svg.clean(f"{negative} images called {positive} (1 − specificity)"))
+        ax.set_ylabel(svg.clean(f"{positive} images found (sensitivity)"))
+        ax.legend(loc="lower right")
+        return svg.render(figure, name, "ROC curves: " + "; ".join(line.label for line, _ in curves))
+
+
+def _draw_line(ax: Axes, line: Line) -> None:
+    if len(line.x) >= _MANY:
+        ax.plot(line.x, line.y, color=line.color, lw=0.8, alpha=0.35)
+    marker = "o" if len(line.x) == 1 else ""
+    ax.plot(line.x, smoothed(line.y), color=line.color, ls=line.dashes, marker=marker, label=svg.clean(line.label))
+
+
+def _draw_level(ax: Axes, value: float, label: str) -> None:
+    ax.axhline(value, color=svg.MUTED, lw=1.2, ls=(0, (4, 3)), label=svg.clean(label))
+
+
+def _label(ax: Axes, title: str, x_label: str, y_label: str) -> None:
+    ax.set_title(svg.clean(title), pad=8)
+    ax.set_xlabel(svg.clean(x_label))
+    ax.set_ylabel(svg.clean(y_label))
+    ax.locator_params(axis="x", nbins=6)
+    ax.locator_params(axis="y", nbins=6)
+
+
+def _legend(ax: Axes) -> None:
+    ax.legend(loc="best", labelspacing=0.25)

@@ -1,0 +1,176 @@
+"""Who is who in a history: the comparison, and what led to each of the classifiers that it compares."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from regan.data.history import Step
+
+COMPARE, AUDIT, PREPARE = "compare_classifiers", "audit_images", "prepare_images"
+FILTER, GENERATE, SELECT, TRAIN_GAN = "filter_images", "generate_images", "select_snapshot", "train_gan"
+_MAKES_SYNTHETIC = (FILTER, GENERATE)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One of the compared classifiers, and what led to it.
+
+    Attributes:
+        role: `candidate`, `reference` or `control`.
+        name: What the report calls it: student, teacher, control, candidate or reference.
+        evaluation: The step that let it answer the test images; None where its history is not known.
+        classifiers: The step that trained it, then those that trained what it started from.
+        image_steps: The steps that made the images it was trained on in the last round.
+    """
+
+    role: str
+    name: str
+    evaluation: Step | None
+    classifiers: tuple[Step, ...]
+    image_steps: tuple[Step, ...]
+
+    @property
+    def classifier(self) -> Step | None:
+        """The step that trained it."""
+        return self.classifiers[0] if self.classifiers else None
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether it was trained on synthetic images in the last round."""
+        return any(step.verb in _MAKES_SYNTHETIC for step in self.image_steps)
+
+    @property
+    def filters(self) -> tuple[Step, ...]:
+        """The steps that chose its training images."""
+        return tuple(step for step in self.image_steps if step.verb == FILTER)
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """The comparison of a history and the steps around it, each group in the order of the work.
+
+    Attributes:
+        compare: The comparison that the report is about.
+        candidate: The classifier on trial.
+        reference: The one it is measured against.
+        control: A classifier trained on unfiltered images; None where none was given.
+        audit: The audit of the candidate's images; None where none is known.
+        preparations: Steps that made image sets of real images.
+        runs: Steps that trained the GANs.
+        selections: Steps that chose a snapshot.
+        generations: Steps that made the candidate's images (the control's where the candidate has none).
+    """
+
+    compare: Step
+    candidate: Arm
+    reference: Arm
+    control: Arm | None
+    audit: Step | None
+    preparations: tuple[Step, ...]
+    runs: tuple[Step, ...]
+    selections: tuple[Step, ...]
+    generations: tuple[Step, ...]
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """Reference, candidate and, where there is one, control: the order of the report."""
+        return tuple(arm for arm in (self.reference, self.candidate, self.control) if arm is not None)
+
+    @classmethod
+    def of(cls, steps: Mapping[str, Step]) -> "Lineage":
+        """Find the comparison that was made last and follow its inputs.
+
+        Args:
+            steps: Every step by id, as `regan.data.history.read_history` gives them.
+
+        Raises:
+            ValueError: No step of the history compared classifiers.
+        """
+        comparisons = sorted((s for s in steps.values() if s.verb == COMPARE), key=lambda step: step.number)
+        if not comparisons:
+            raise ValueError(
+                "A report needs the history of a comparison. Received "
+                f"{len(steps)} steps and none of {COMPARE}: {', '.join(steps) or 'none at all'}. "
+                "Run `compare_classifiers` and give its folder."
+            )
+        compare = comparisons[-1]
+        evaluations = {role: next(iter(parents(steps, compare, role)), None) for role in compare.inputs}
+        candidate, reference = arms(steps, evaluations.get("candidate"), evaluations.get("reference"))
+        control = _arm(steps, evaluations["control"], "control", "control") if "control" in evaluations else None
+        behind = ancestors(steps, [step for arm in (candidate, control) if arm for step in arm.image_steps])
+        return cls(
+            compare=compare,
+            candidate=candidate,
+            reference=reference,
+            control=control,
+            audit=_audit(steps, compare, candidate),
+            preparations=_of_verb(steps.values(), PREPARE),
+            runs=_of_verb(behind, TRAIN_GAN),
+            selections=_of_verb(behind, SELECT),
+            generations=_generations(steps, candidate, control),
+        )
+
+
+def arms(steps: Mapping[str, Step], candidate: Step | None, reference: Step | None) -> tuple[Arm, Arm]:
+    """Candidate and reference, from the steps that evaluated them.
+
+    They are called student and teacher where the first learned from synthetic images and the second from real ones.
+    """
+    first = _arm(steps, candidate, "candidate", "candidate")
+    second = _arm(steps, reference, "reference", "reference")
+    if first.synthetic and second.image_steps and not second.synthetic:
+        return replace(first, name="student"), replace(second, name="teacher")
+    return first, second
+
+
+def parents(steps: Mapping[str, Step], step: Step, argument: str) -> tuple[Step, ...]:
+    """The known steps that wrote what `step` was given as `argument`."""
+    return tuple(steps[name] for name in step.inputs.get(argument, []) if name in steps)
+
+
+def ancestors(steps: Mapping[str, Step], of: Iterable[Step]) -> tuple[Step, ...]:
+    """The given steps and all that led to them, in the order of the work, each once."""
+    found: dict[str, Step] = {}
+    waiting = list(of)
+    while waiting:
+        step = waiting.pop()
+        if step.id in found:
+            continue
+        found[step.id] = step
+        waiting += [steps[name] for names in step.inputs.values() for name in names if name in steps]
+    return tuple(sorted(found.values(), key=lambda step: (step.number, step.id)))
+
+
+def _arm(steps: Mapping[str, Step], evaluation: Step | None, role: str, name: str) -> Arm:
+    classifiers = _classifiers(steps, evaluation) if evaluation else ()
+    image_steps = parents(steps, classifiers[0], "images") if classifiers else ()
+    return Arm(role, name, evaluation, classifiers, image_steps)
+
+
+def _classifiers(steps: Mapping[str, Step], evaluation: Step) -> tuple[Step, ...]:
+    chain: list[Step] = []
+    found = parents(steps, evaluation, "classifier")
+    while found and found[0] not in chain:
+        chain.append(found[0])
+        found = parents(steps, found[0], "start")
+    return tuple(chain)
+
+
+def _audit(steps: Mapping[str, Step], compare: Step, candidate: Arm) -> Step | None:
+    given = parents(steps, compare, "audit")
+    if given:
+        return given[0]
+    images = {step.id for step in candidate.image_steps}
+    about = [s for s in steps.values() if s.verb == AUDIT and images & set(s.inputs.get("synthetic", []))]
+    return max(about, key=lambda step: step.number, default=None)
+
+
+def _generations(steps: Mapping[str, Step], candidate: Arm, control: Arm | None) -> tuple[Step, ...]:
+    for arm in (candidate, control):
+        found = _of_verb(ancestors(steps, arm.image_steps), GENERATE) if arm else ()
+        if found:
+            return found
+    return ()
+
+
+def _of_verb(steps: Iterable[Step], verb: str) -> tuple[Step, ...]:
+    return tuple(sorted((step for step in steps if step.verb == verb), key=lambda step: (step.number, step.id)))

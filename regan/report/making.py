@@ -1,0 +1,276 @@
+"""The parts of the report that tell how the images and the classifiers were made, section by section."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from regan.data.history import Step
+from regan.report import figures, words
+from regan.report.evidence import learned_from
+from regan.report.lineage import Arm, Lineage
+from regan.report.pictures import sheet
+
+_WITHHELD = "Images of patients are left out of this copy."
+_GAN_PANELS = (
+    (
+        "Losses",
+        (("generator_loss", "generator"), ("discriminator_loss", "discriminator")),
+        "The two networks compete, so neither loss has to fall; one that runs away tells of a failure.",
+    ),
+    (
+        "Discriminator's answers",
+        (("real_sign", "real images"), ("fake_sign", "synthetic images")),
+        "From −1 (taken for synthetic) to +1 (taken for real). Lines that part for good tell of learning by heart.",
+    ),
+    ("Gradient penalty (R1)", (("r1", "R1"),), "How sharply the discriminator reacts near real images."),
+    ("Path length", (("path_length", "path length"),), "How evenly the images change with the latent code."),
+)
+
+
+class Svg(str):
+    """SVG that this package drew, so that the page may take it as it is."""
+
+
+def sections(lineage: Lineage, *, private_left_out: bool) -> dict[str, Any]:
+    """Everything below the verdict, by name of the section."""
+    return {
+        "preparations": _preparations(lineage),
+        "samples": _samples(lineage, private_left_out),
+        "acceptance": [row for step in _sample_filters(lineage) for row in step.tables.get("acceptance", [])],
+        "gans": [_gan(step, f"gan-{place}") for place, step in enumerate(lineage.runs)],
+        "selections": [_selection(step, f"select-{place}") for place, step in enumerate(lineage.selections)],
+        "audit": _audit(lineage.audit, private_left_out) if lineage.audit else None,
+        "training": _training(lineage),
+        "licences": licences(lineage),
+    }
+
+
+def provenance(steps: Mapping[str, Step], lineage: Lineage) -> dict[str, Any]:
+    """The list of steps with what each took, its settings, the time it took, and the versions used."""
+    ordered = sorted(steps.values(), key=lambda step: (step.number, step.id))
+    places = {step.id: place for place, step in enumerate(ordered, start=1)}
+    roles = _roles(lineage)
+    rows = [
+        {
+            "place": places[step.id],
+            "verb": step.verb,
+            "title": words.VERBS.get(step.verb, step.verb),
+            "id": step.id,
+            "detail": _detail(step, roles.get(step.id, "")),
+            "inputs": [
+                {"argument": argument.replace("_", " "), "places": [places[name] for name in names if name in places]}
+                for argument, names in step.inputs.items()
+                if any(name in places for name in names)
+            ],
+            "seconds": step.seconds,
+            "settings": words.flat(step.settings),
+            "counts": [
+                *step.counts.items(),
+                *((k, v) for k, v in step.figures.items() if not isinstance(v, dict | list)),
+            ],
+        }
+        for step in ordered
+    ]
+    known = [step.seconds for step in ordered if words.is_number(step.seconds)]
+    return {"steps": rows, "seconds": sum(known), "versions": _versions(ordered)}
+
+
+def licences(lineage: Lineage) -> list[dict[str, str]]:
+    """Licences of imported weights that a step of the history names; what they trained or made carries them too."""
+    arms = [step for arm in lineage.arms for step in (*arm.classifiers, *arm.image_steps)]
+    found: dict[str, dict[str, str]] = {}
+    for step in (*lineage.runs, *lineage.selections, *lineage.generations, *arms):
+        for key in ("license", "licence", "weights_license", "weights_licence"):
+            if text := step.settings.get(key):
+                found.setdefault(str(text), {"licence": str(text), "step": words.VERBS.get(step.verb, step.verb)})
+    return list(found.values())
+
+
+def _preparations(lineage: Lineage) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for step in lineage.preparations:
+        told = {
+            "split": _split(step.tables.get("split", [])),
+            "reasons": step.tables.get("refusal_reasons", []),
+            "refused": step.private_tables.get("refused", []),
+            "num_refused": _figure(step, "num_refused"),
+            "num_duplicates": _figure(step, "num_duplicates"),
+            "num_label_conflicts": _figure(step, "num_label_conflicts"),
+        }
+        if told not in found:
+            found.append(told)
+    return found
+
+
+def _split(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    names = list(dict.fromkeys(str(row.get("class")) for row in rows))
+    sets = dict.fromkeys(str(row.get("set")) for row in rows)
+    cells = {(str(row.get("set")), str(row.get("class"))): row for row in rows}
+    lines = [(name, [cells.get((name, label), {}) for label in names]) for name in sets]
+    return {"classes": names, "lines": lines, "has_groups": any(words.is_number(row.get("groups")) for row in rows)}
+
+
+def _samples(lineage: Lineage, private_left_out: bool) -> list[dict[str, Any]]:
+    if not lineage.candidate.synthetic and not lineage.generations:
+        return []
+    real = {name: png for step in lineage.preparations for name, png in step.private_thumbnails.items()}
+    raw = {name: png for step in lineage.generations for name, png in step.thumbnails.items()}
+    chosen = {name: png for step in _sample_filters(lineage) for name, png in step.thumbnails.items()}
+    settings = lineage.compare.settings
+    labels = [str(settings.get(key)) for key in ("negative_class", "positive_class") if settings.get(key)]
+    no_real = _WITHHELD if private_left_out else "The history holds no real images of this class."
+    found = []
+    for label in labels:
+        sheets = [
+            sheet(real, label, "Real", "from the training set", no_real),
+            sheet(raw, label, "Synthetic", "as generated, before any choice", "The history holds no such images."),
+            sheet(chosen, f"kept_{label}", "Kept", "what the filter let pass", "The history holds no kept images."),
+            sheet(chosen, f"refused_{label}", "Refused", "what the filter threw away", "None refused, or none known."),
+        ]
+        found.append({"label": label, "sheets": sheets, "wide": any(one.width > 2 * one.height for one in sheets)})
+    return found
+
+
+def _sample_filters(lineage: Lineage) -> tuple[Step, ...]:
+    return lineage.candidate.filters or (lineage.control.filters if lineage.control else ())
+
+
+def _gan(step: Step, name: str) -> dict[str, Any]:
+    panels = []
+    for place, (title, curves, note) in enumerate(_GAN_PANELS):
+        lines = _lines(step, curves)
+        if lines:
+            limits = (-1.05, 1.05) if title.startswith("Discriminator") else None
+            drawn = figures.line_figure(
+                lines, f"{name}-{place}", title=title, x_label="kimg (thousand images shown)", y_limits=limits
+            )
+            panels.append({"svg": Svg(drawn), "note": note})
+    facts = [
+        ("Training", f"{words.significant(_figure(step, 'kimg'))} kimg"),
+        ("Speed", f"{words.significant(_figure(step, 'images_per_second'))} images/s"),
+        ("Generator", words.plural(_figure(step, "num_parameters_generator"), "parameter")),
+        ("Discriminator", words.plural(_figure(step, "num_parameters_discriminator"), "parameter")),
+        ("Time", words.duration(step.seconds)),
+    ]
+    samples = sheet(step.thumbnails, "samples", "Samples at the end of training", "", "The history holds no samples.")
+    return {"label": _label(step), "panels": panels, "facts": _known(facts), "samples": samples}
+
+
+def _selection(step: Step, name: str) -> dict[str, Any]:
+    rows = [row for row in step.tables.get("distances", []) if words.is_number(row.get("kimg"))]
+    kept = _figure(step, "kimg")
+    panels = []
+    for measure, title in (("kernel_distance", "Kernel distance"), ("frechet_distance", "Fréchet distance")):
+        if any(words.is_number(row.get(measure)) for row in rows):
+            floor = _figure(step, f"floor_{measure}")
+            drawn = figures.distance_figure(rows, measure, f"{name}-{measure[:6]}", title=title, kept=kept, floor=floor)
+            panels.append(Svg(drawn))
+    sizes = sorted({row["num_images"] for row in rows if words.is_number(row.get("num_images"))})
+    facts = [
+        ("Kept", f"the snapshot at {words.number(kept, 1)} kimg"),
+        ("Features", str(step.settings.get("extractor", words.UNKNOWN))),
+        ("Images each", " to ".join(words.number(size) for size in sizes[:1] + sizes[1:][-1:]) or words.UNKNOWN),
+    ]
+    return {"label": _label(step), "panels": panels, "rows": rows, "kept": kept, "facts": _known(facts)}
+
+
+def _audit(step: Step, private_left_out: bool) -> dict[str, Any]:
+    nearest_real = _WITHHELD if private_left_out else "The history holds no such pictures."
+    pairs = [
+        sheet(
+            step.thumbnails, "nearest_synthetic", "Synthetic", "the images closest to a real one", "Not in the history."
+        ),
+        sheet(step.private_thumbnails, "nearest_real", "Real", "the training image closest to each", nearest_real),
+    ]
+    return {
+        "verdict": str(step.settings.get("verdict", words.UNKNOWN)),
+        "rows": [row | {"measure": _measure(row.get("measure"))} for row in step.tables.get("audit", [])],
+        "num_memorised": _figure(step, "num_memorised"),
+        "share_memorised": _figure(step, "share_memorised"),
+        "extractor": step.settings.get("extractor") or step.settings.get("features"),
+        "pairs": pairs,
+    }
+
+
+def _training(lineage: Lineage) -> dict[str, Any]:
+    panels = []
+    progress = [_line(arm, "validation_auc") for arm in lineage.arms]
+    if lines := [line for line in progress if line is not None]:
+        drawn = figures.line_figure(lines, "training-auc", title="AUC on validation images", x_label="epoch")
+        panels.append(Svg(drawn))
+    for arm in lineage.arms:
+        curves = (("training_loss", "training"), ("validation_loss", "validation"))
+        lines = _lines(arm.classifier, curves) if arm.classifier else []
+        if lines:
+            title = f"Loss of the {arm.name}"
+            panels.append(Svg(figures.line_figure(lines, f"training-{arm.role}", title=title, x_label="epoch")))
+    rows = [
+        {
+            "name": words.sentence_case(arm.name),
+            "learned": learned_from(arm),
+            "backbone": arm.classifier.settings.get("backbone"),
+            "epochs": _figure(arm.classifier, "num_epochs"),
+            "auc": _figure(arm.classifier, "validation_auc"),
+            "threshold": _figure(arm.classifier, "threshold"),
+            "seconds": arm.classifier.seconds,
+        }
+        for arm in lineage.arms
+        if arm.classifier
+    ]
+    return {"panels": panels, "rows": rows}
+
+
+def _lines(step: Step, curves: tuple[tuple[str, str], ...]) -> list[figures.Line]:
+    found = []
+    for place, (curve, label) in enumerate(curves):
+        x, y = figures.points(step.curves.get(curve))
+        if x:
+            found.append(figures.Line(label, x, y, figures.SERIES[place], figures.SERIES_DASHES[place]))
+    return found
+
+
+def _line(arm: Arm, curve: str) -> figures.Line | None:
+    x, y = figures.points(arm.classifier.curves.get(curve)) if arm.classifier else ([], [])
+    return figures.Line(arm.name, x, y, figures.COLORS[arm.role], figures.DASHES[arm.role]) if x else None
+
+
+def _figure(step: Step, name: str) -> Any:
+    value = step.figures.get(name, step.counts.get(name))
+    return value if words.is_number(value) else None
+
+
+def _known(facts: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [(term, value) for term, value in facts if words.UNKNOWN not in value]
+
+
+def _label(step: Step) -> str:
+    label = str(step.settings.get("label", ""))
+    return {"": "", "all": "both classes"}.get(label, label)
+
+
+def _measure(name: Any) -> str:
+    return words.sentence_case(str(name).replace("_", " ").replace("frechet", "Fréchet"))
+
+
+def _roles(lineage: Lineage) -> dict[str, str]:
+    """Which classifier a step serves, by the step's id; nothing for steps that serve several."""
+    found: dict[str, str] = {}
+    for arm in lineage.arms:
+        own = [step for step in (arm.evaluation, *arm.classifiers, *arm.filters) if step is not None]
+        for step in own:
+            found[step.id] = "" if step.id in found else arm.name
+    return found
+
+
+def _detail(step: Step, role: str) -> str:
+    rule = {"": "", "none": "unfiltered"}.get(str(step.settings.get("rule") or ""), str(step.settings.get("rule")))
+    known = [role, _label(step), str(step.settings.get("backbone") or ""), rule]
+    return ", ".join(text for text in known if text)
+
+
+def _versions(ordered: list[Step]) -> list[tuple[str, str]]:
+    found: dict[str, list[str]] = {}
+    for step in ordered:
+        for name, version in step.versions.items():
+            if version not in found.setdefault(name, []):
+                found[name].append(version)
+    return [(name, ", ".join(versions)) for name, versions in sorted(found.items())]

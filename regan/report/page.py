@@ -1,0 +1,105 @@
+"""The report page, written from history alone: one file that needs no network and runs no script."""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, Undefined
+from markupsafe import Markup
+
+from regan.data.history import Step
+from regan.report import evidence, making, words
+from regan.report.control import read_control
+from regan.report.lineage import Lineage
+from regan.report.private import without_private
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def write_report(steps: Mapping[str, Step], output_html: Path, *, include_private: bool = True) -> None:
+    """Write the report of the last comparison in a history.
+
+    What a history says is shown as text, whatever it holds. Parts that are missing are said to be missing.
+
+    Args:
+        steps: Every step by id, as `regan.data.history.read_history` gives them.
+        output_html: The file to write, UTF-8. The same steps give the same bytes.
+        include_private: Whether to show images of patients, and names of files and folders. Never for publication.
+
+    Raises:
+        ValueError: No step of the history compared classifiers.
+    """
+    shown = dict(steps) if include_private else without_private(steps)
+    Path(output_html).write_text(render_report(shown, private_left_out=not include_private), encoding="utf-8")
+
+
+def render_report(steps: Mapping[str, Step], *, private_left_out: bool = False) -> str:
+    """The report as HTML text; `private_left_out` says that images of patients were taken out before."""
+    lineage = Lineage.of(steps)
+    negative, positive = evidence.classes(lineage)
+    style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            style=Markup(style),
+            policy=_policy(style),
+            lineage=lineage,
+            negative=negative,
+            positive=positive,
+            private_left_out=private_left_out,
+            verdict=evidence.verdict(lineage),
+            cards=evidence.cards(lineage),
+            rests_on=evidence.rests_on(lineage),
+            differences=Markup(evidence.difference_svg(lineage)),
+            readings=read_control(lineage),
+            roc=Markup(evidence.roc_svg(lineage)),
+            confusions=evidence.confusions(lineage),
+            measures=evidence.measures(lineage),
+            tests=evidence.tests(lineage),
+            **_marked(making.sections(lineage, private_left_out=private_left_out)),
+            provenance=making.provenance(steps, lineage),
+        )
+    )
+
+
+def environment() -> Environment:
+    """Templates of the report: HTML is escaped always, and what is missing is said to be not known."""
+    env = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=lambda name: name is None or ".html" in name,
+        undefined=_Missing,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    for function in (words.number, words.signed, words.percent, words.significant, words.p_value, words.duration):
+        env.filters[function.__name__] = function
+    env.filters |= {"typographic": words.typographic, "sentence_case": words.sentence_case, "plural": words.plural}
+    env.filters["plain"] = words.plain
+    env.globals["interval"] = words.interval
+    return env
+
+
+class _Missing(Undefined):
+    """What a row of the history lacks; a deeper look into it is an error still."""
+
+    def __str__(self) -> str:
+        return words.UNKNOWN
+
+
+def _policy(style: str) -> str:
+    # Nothing is loaded and no script runs; the one style sheet is named by its hash.
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+
+
+def _marked(value: Any) -> Any:
+    """The same with our own SVG marked as safe; everything else stays text."""
+    if isinstance(value, making.Svg):
+        return Markup(value)
+    if isinstance(value, dict):
+        return {key: _marked(item) for key, item in value.items()}
+    return [_marked(item) for item in value] if isinstance(value, list) else value

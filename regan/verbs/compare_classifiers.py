@@ -1,0 +1,267 @@
+"""Compare two classifiers that answered the same test images."""
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from regan.data.history import Step
+    from regan.statistics.comparison import Comparison
+    from regan.statistics.predictions import Predictions
+
+_LOG = logging.getLogger("regan")
+FORMAT = 1
+REPORT, FIGURES = "report.html", "comparison.json"
+
+
+@dataclass(frozen=True)
+class ComparedClassifiers:
+    """What a comparison found, candidate minus reference.
+
+    Attributes:
+        path: Folder with `report.html`, `comparison.json` and the history.
+        verdict: `superior`, `non-inferior`, `inferior` or `inconclusive`.
+        sentence: The verdict in plain words.
+        difference: Candidate minus reference at the endpoint.
+        lower: Lower end of its 95 % interval.
+        upper: Upper end of its 95 % interval.
+    """
+
+    path: Path
+    verdict: str
+    sentence: str
+    difference: float
+    lower: float
+    upper: float
+
+
+def compare_classifiers(
+    candidate: str | Path,
+    reference: str | Path,
+    report: str | Path,
+    *,
+    control: str | Path = "",
+    audit: str | Path = "",
+    endpoint: Literal["auc", "accuracy", "sensitivity", "specificity"] = "auc",
+    margin: float = 0.05,
+) -> ComparedClassifiers:
+    """Compare two classifiers that answered the same test images, and write the report.
+
+    Answers are paired by the images' pixel hashes. The verdict rests on the one endpoint and margin that were declared
+    before the run: superior, non-inferior, inferior or inconclusive.
+
+    Args:
+        candidate: Predictions of the classifier on trial, such as the student of synthetic images.
+        reference: Predictions of the one it is measured against, such as the teacher of real images.
+        report: Folder to write: `report.html`, `comparison.json` and history.
+        control: Predictions of a student of as many unfiltered synthetic images. Without it nobody can tell whether the
+            filter, rather than the generator, taught the student.
+        audit: Audit of the synthetic images, to be shown in the report.
+        endpoint: What is compared.
+        margin: Largest loss at the endpoint that would be accepted, between 0 and 1.
+
+    Returns:
+        The verdict, the sentence that says it, and the difference with its 95 % interval.
+
+    Raises:
+        FileNotFoundError: A folder holds no predictions.
+        ValueError: The classifiers answered different images or know different classes, decisions do not follow one
+            threshold, the audit is about other images, or the endpoint or the margin is out of range.
+    """
+    from regan.data.history import read_history, write_step
+    from regan.data.output import writing
+    from regan.report.page import write_report
+    from regan.statistics.predictions import Predictions
+
+    started = time.monotonic()
+    folders = {"candidate": Path(candidate), "reference": Path(reference)}
+    folders |= {"control": Path(control)} if control else {}
+    _require_different(folders)
+    answers = {role: Predictions.read(folder) for role, folder in folders.items()}
+    for role, predictions in answers.items():
+        _require_one_threshold(role, predictions)
+    names = _names(folders)
+    if audit:
+        folders["audit"] = _require_audit(Path(audit), folders["candidate"])
+    comparisons = _compare_all(answers, names, endpoint, margin)
+    main = comparisons[0][2]
+    with writing(report) as folder:
+        _write_json(folder / FIGURES, names, comparisons)
+        record = _record(main, comparisons, names)
+        write_step(folder, "compare_classifiers", folders, **record, seconds=time.monotonic() - started)
+        write_report(read_history(folder), folder / REPORT)
+    _LOG.info("%s", main.sentence)
+    return ComparedClassifiers(Path(report), main.verdict, main.sentence, main.difference, main.lower, main.upper)
+
+
+_Compared = tuple[str, str, "Comparison"]  # role of the first, role of the second, first against second
+
+
+def _require_different(folders: Mapping[str, Path]) -> None:
+    places = [folder.resolve() for folder in folders.values()]
+    if len(set(places)) < len(places):
+        given = ", ".join(f"{role}={folder}" for role, folder in folders.items())
+        raise ValueError(
+            "Candidate, reference and control must be predictions of different classifiers. "
+            f"Received the same folder twice: {given}. Name the folder that `evaluate_classifier` wrote for each."
+        )
+
+
+def _require_one_threshold(role: str, predictions: "Predictions") -> None:
+    called, cleared = predictions.probability[predictions.predicted], predictions.probability[~predictions.predicted]
+    if called.size and cleared.size and called.min() <= cleared.max():
+        raise ValueError(
+            "Every decision of a classifier must follow one threshold, fixed on validation images before the test. "
+            f"Received {role} predictions where an image at probability {called.min():.6g} is called "
+            f"{predictions.positive_class} and one at {cleared.max():.6g} is not. Evaluate the classifier again."
+        )
+
+
+def _require_audit(audit: Path, candidate: Path) -> Path:
+    from regan.data.history import last_step, read_history
+    from regan.report.lineage import arms
+
+    step = last_step(audit)
+    if step is None or step.verb != "audit_images":
+        raise ValueError(
+            f"`audit` must be a folder that `audit_images` wrote, with its history. Received audit={audit}, "
+            + ("which has no history." if step is None else f"which {step.verb} wrote.")
+        )
+    learned_from = {s.id for s in arms(read_history(candidate), last_step(candidate), None)[0].image_steps}
+    audited = set(step.inputs.get("synthetic", []))
+    if learned_from and audited and not learned_from & audited:
+        raise ValueError(
+            "`audit` must be about the images that trained the candidate: the report shows it beside the verdict. "
+            f"Received audit={audit} of {', '.join(sorted(audited))}, and a candidate trained on "
+            f"{', '.join(sorted(learned_from))}. Audit the candidate's images, or leave `audit` out."
+        )
+    return audit
+
+
+def _names(folders: Mapping[str, Path]) -> dict[str, str]:
+    from regan.data.history import last_step, read_history
+    from regan.report.lineage import arms
+
+    steps: dict[str, Step] = {}
+    for folder in folders.values():
+        steps |= read_history(folder)
+    candidate, reference = arms(steps, last_step(folders["candidate"]), last_step(folders["reference"]))
+    return {"candidate": candidate.name, "reference": reference.name, "control": "control"}
+
+
+def _compare_all(
+    answers: Mapping[str, "Predictions"], names: Mapping[str, str], endpoint: Any, margin: float
+) -> list[_Compared]:
+    from regan.statistics.comparison import compare_predictions
+
+    pairs = [("candidate", "reference"), ("candidate", "control"), ("control", "reference")]
+    return [
+        (
+            first,
+            second,
+            compare_predictions(
+                answers[first], answers[second], endpoint=endpoint, margin=margin, names=(names[first], names[second])
+            ),
+        )
+        for first, second in pairs
+        if first in answers and second in answers
+    ]
+
+
+def _record(main: "Comparison", comparisons: list[_Compared], names: Mapping[str, str]) -> dict[str, Any]:
+    """What the history keeps of a comparison: all that the report's verdict and tests need."""
+    alone = {"candidate": main.candidate, "reference": main.reference}
+    alone |= {second: comparison.reference for _, second, comparison in comparisons if second == "control"}
+    return {
+        "settings": {
+            "endpoint": main.endpoint,
+            "margin": main.margin,
+            "verdict": main.verdict,
+            "sentence": main.sentence,
+            "unit": main.unit,
+            "positive_class": main.positive_class,
+            "negative_class": main.negative_class,
+            "names": {role: names[role] for role in alone},
+            "notes": list(main.notes),
+        },
+        "counts": {
+            "num_images": main.num_images,
+            "num_positive": main.num_positive,
+            "num_negative": main.num_negative,
+            "num_units": main.num_units,
+        },
+        "figures": {
+            "difference": main.difference,
+            "lower": main.lower,
+            "upper": main.upper,
+            "p": main.p,
+            "p_noninferiority": main.p_noninferiority,
+        },
+        "tables": {
+            "tests": [row for compared in comparisons for row in _test_rows(*compared, names)],
+            "differences": [row for compared in comparisons for row in _difference_rows(*compared)],
+            "measures": [row for role, one in alone.items() for row in _measure_rows(role, one)],
+            "confusion": [{"classifier": role} | _confusion(one) for role, one in alone.items()],
+        },
+    }
+
+
+def _test_rows(first: str, second: str, comparison: "Comparison", names: Mapping[str, str]) -> list[dict[str, Any]]:
+    told = f"{names[first]} minus {names[second]}"
+    return [
+        row | {"comparison": f"{first} - {second}", "name": row["name"].replace("candidate minus reference", told)}
+        for row in comparison.tests()
+    ]
+
+
+def _difference_rows(first: str, second: str, comparison: "Comparison") -> list[dict[str, Any]]:
+    return [
+        {
+            "comparison": f"{first} - {second}",
+            "endpoint": one.endpoint,
+            "value": one.interval.estimate,
+            "lower": one.interval.lower,
+            "upper": one.interval.upper,
+            "outcome": one.outcome,
+        }
+        for one in comparison.differences
+    ]
+
+
+def _measure_rows(role: str, performance: Any) -> list[dict[str, Any]]:
+    from regan.statistics.comparison import ENDPOINTS
+
+    intervals = [(name, getattr(performance, name)) for name in ENDPOINTS]
+    rows = [
+        {"classifier": role, "measure": name, "value": one.estimate, "lower": one.lower, "upper": one.upper}
+        for name, one in intervals
+    ]
+    return [*rows, {"classifier": role, "measure": "brier", "value": performance.brier, "lower": None, "upper": None}]
+
+
+def _confusion(performance: Any) -> dict[str, int]:
+    cells = ("true_positive", "false_negative", "true_negative", "false_positive")
+    return {cell: int(getattr(performance, cell)) for cell in cells}
+
+
+def _write_json(path: Path, names: Mapping[str, str], comparisons: list[_Compared]) -> None:
+    main = comparisons[0][2]
+    summary = {
+        "format": FORMAT,
+        "verdict": main.verdict,
+        "sentence": main.sentence,
+        "endpoint": main.endpoint,
+        "margin": main.margin,
+        "difference": main.difference,
+        "lower": main.lower,
+        "upper": main.upper,
+        "names": dict(names),
+        "comparisons": [
+            {"first": first, "second": second} | comparison.as_dict() for first, second, comparison in comparisons
+        ],
+    }
+    path.write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n")

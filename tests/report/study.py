@@ -1,0 +1,275 @@
+"""A small study on disk with the history that the verbs write: real `write_step`, real predictions, phantom images."""
+
+from pathlib import Path
+
+import numpy as np
+
+from regan.data.history import contact_sheet, write_step
+from regan.data.phantom import phantom_image
+from regan.statistics.delong import auc
+from regan.statistics.predictions import Predictions
+
+CLASSES = ("benign", "malignant")
+
+
+def build_study(
+    root: Path,
+    *,
+    classes: tuple[str, str] = CLASSES,
+    teacher: float = 2.45,
+    student: float = 1.95,
+    control: float = 1.4,
+    audit_verdict: str = "passed",
+    num_test: int = 300,
+    size: int = 32,
+    per_sheet: int = 16,
+    source: str = "incoming/archive.zip",
+    refused_file: str = "IMG_0433.png",
+) -> dict[str, Path]:
+    """Folders of every step, by name; `teacher`, `student` and `control` are distances between the classes' scores."""
+    study = {name: root / name for name in ("prepared", "run", "generator", "filtered", "unfiltered", "audit")}
+    study |= {f"raw_{place}": root / f"raw_{place}" for place in range(2)}
+    _prepare(study["prepared"], classes, size, per_sheet, source, refused_file)
+    _train_gan(study["run"], study["prepared"], classes, size, per_sheet)
+    _select(study["generator"], study["run"], study["prepared"])
+    for place, label in enumerate(classes):
+        _generate(study[f"raw_{place}"], study["generator"], label, _sheet(place, size, per_sheet, seed=3))
+    test = draw_test_set(num_test)
+    for role, power, images in (
+        ("teacher", teacher, "prepared"),
+        ("student", student, "filtered"),
+        ("control", control, "unfiltered"),
+    ):
+        if images != "prepared":
+            _filter(study[images], study, classes, size, per_sheet, "agreement" if role == "student" else "none")
+        study[role], study[f"{role}_answers"] = root / role, root / f"{role}_answers"
+        _train_classifier(study[role], study[images], study["prepared"], role)
+        answer(study[f"{role}_answers"], study[role], study["prepared"], test, power, role, classes)
+    _audit(study["audit"], study["filtered"], study["prepared"], size, audit_verdict)
+    return study
+
+
+def draw_test_set(num_images: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and the part of each score that all classifiers share: what makes an image easy or hard."""
+    label = np.arange(num_images) % 2 == 1
+    return label, np.random.default_rng(seed).normal(size=num_images)
+
+
+def answer(
+    folder: Path,
+    classifier: Path | None,
+    images: Path | None,
+    test: tuple[np.ndarray, np.ndarray],
+    power: float,
+    role: str,
+    classes: tuple[str, str] = CLASSES,
+    threshold: float = 0.5,
+) -> Predictions:
+    """Write what one classifier answers; without `classifier` the folder has no history."""
+    label, shared = test
+    own = np.random.default_rng(sum(role.encode())).normal(size=len(label))
+    logit = (label - 0.5) * power + 0.8 * shared + 0.6 * own
+    probability = 1 / (1 + np.exp(-logit))
+    predictions = Predictions(
+        sha256=np.array([f"{i:064x}" for i in range(len(label))]),
+        group=np.array([""] * len(label)),
+        label=label,
+        probability=probability,
+        predicted=probability >= threshold,
+        positive_class=classes[1],
+        negative_class=classes[0],
+    )
+    folder.mkdir(parents=True)
+    predictions.write(folder)
+    if classifier is not None and images is not None:
+        order = np.argsort(-probability)
+        hits, alarms = np.cumsum(label[order]), np.cumsum(~label[order])
+        roc = {"x": [0, *(alarms / alarms[-1])], "y": [0, *(hits / hits[-1])]}
+        write_step(
+            folder,
+            "evaluate_classifier",
+            {"classifier": classifier, "images": images},
+            settings={"positive_class": classes[1], "classes": classes, "classifier": "c0ffee" * 10 + "beef"},
+            counts={"num_images": len(label)},
+            figures={"auc": auc(label, probability), "threshold": threshold, "brier": 0.1},
+            curves={"roc": roc | {"x_label": "false positive rate", "y_label": "sensitivity"}},
+            seconds=4.2,
+        )
+    return predictions
+
+
+def _sheet(place: int, size: int, count: int, seed: int) -> np.ndarray:
+    images = [phantom_image(CLASSES[place], i, size=size, seed=seed) for i in range(count)]
+    return contact_sheet(np.stack(images)[..., np.newaxis])
+
+
+def _prepare(folder: Path, classes: tuple[str, str], size: int, count: int, source: str, refused_file: str) -> None:
+    rows = [
+        {"set": name, "class": label, "images": images, "groups": groups}
+        for name, images, groups in (("train", 320, 301), ("validation", 36, 34), ("test", 150, 150))
+        for label in classes
+    ]
+    reasons = [
+        {"reason": "not a picture", "files": 2},
+        {"reason": "same picture under both classes", "files": 2},
+        {"reason": "mask beside an image", "files": 28},
+    ]
+    folder.mkdir(parents=True)
+    write_step(
+        folder,
+        "prepare_images",
+        {},
+        settings={"source": source, "size": size, "channels": 1, "mask_pattern": "*_mask*", "seed": 0},
+        counts={"num_images": 1012},
+        figures={"num_refused": 32, "num_duplicates": 11, "num_label_conflicts": 2},
+        tables={"split": rows, "refusal_reasons": reasons},
+        private_tables={
+            "refused": [{"file": refused_file, "reason": "same picture under both classes", "detail": "also malignant"}]
+        },
+        private_thumbnails={label: _sheet(place, size, count, seed=1) for place, label in enumerate(classes)},
+        seconds=21.4,
+    )
+
+
+def _train_gan(folder: Path, images: Path, classes: tuple[str, str], size: int, count: int) -> None:
+    rng, kimg = np.random.default_rng(1), np.linspace(0, 24, 240)
+
+    def curve(values: np.ndarray, noise: float) -> dict:
+        y = values + noise * rng.normal(size=len(kimg))
+        return {"x": kimg, "y": y, "x_label": "kimg", "y_label": ""}
+
+    folder.mkdir()
+    write_step(
+        folder,
+        "train_gan",
+        {"images": images},
+        settings={"label": "all", "preset": "demo", "optimizer": {"rate": 0.0025, "betas": [0.0, 0.99]}, "seed": 0},
+        figures={
+            "kimg": 24.0,
+            "images_per_second": 118.0,
+            "num_parameters_generator": 214_018,
+            "num_parameters_discriminator": 238_401,
+        },
+        curves={
+            "generator_loss": curve(0.9 + 0.6 * np.exp(-kimg / 4), 0.08),
+            "discriminator_loss": curve(1.25 - 0.5 * np.exp(-kimg / 3), 0.06),
+            "r1": curve(0.08 + 0.3 * np.exp(-kimg / 2), 0.01),
+            "path_length": curve(0.2 + 0.1 * kimg / 24, 0.01),
+            "real_sign": curve(0.25 + 0.2 * kimg / 24, 0.05),
+            "fake_sign": curve(-0.3 - 0.1 * kimg / 24, 0.05),
+        },
+        thumbnails={"samples": _sheet(0, size, count, seed=2)},
+        seconds=272.0,
+    )
+
+
+def _select(folder: Path, run: Path, images: Path) -> None:
+    kimg = np.arange(2.0, 25.0, 2.0)
+    kernel = 0.9 * np.exp(-kimg / 5) + 0.035 + 0.004 * np.maximum(kimg - 20, 0)
+    rows = [
+        {
+            "kimg": float(k),
+            "kernel_distance": float(d),
+            "kernel_distance_standard_error": 0.012,
+            "frechet_distance": float(14 * d + 1.6),
+            "num_images": 640,
+        }
+        for k, d in zip(kimg, kernel)
+    ]
+    best = min(rows, key=lambda row: row["kernel_distance"])
+    folder.mkdir()
+    write_step(
+        folder,
+        "select_snapshot",
+        {"run": run, "images": images},
+        settings={"extractor": "radiomic", "extractor_hash": "ab" * 32, "truncation_psi": 1.0, "seed": 0},
+        figures={key: best[key] for key in ("kimg", "kernel_distance", "frechet_distance")}
+        | {"floor_kernel_distance": 0.0021, "floor_frechet_distance": 0.94},
+        tables={"distances": rows},
+        seconds=31.0,
+    )
+
+
+def _generate(folder: Path, generator: Path, label: str, sheet: np.ndarray) -> None:
+    folder.mkdir()
+    write_step(
+        folder,
+        "generate_images",
+        {"generator": generator},
+        settings={"label": label, "seeds": "1-3000", "truncation_psi": 1.0},
+        counts={"num_images": 3000},
+        thumbnails={label: sheet},
+        seconds=18.5,
+    )
+
+
+def _filter(folder: Path, study: dict[str, Path], classes: tuple[str, str], size: int, count: int, rule: str) -> None:
+    accepted = (1830, 1412) if rule == "agreement" else (3000, 3000)
+    rows = [
+        {"class": label, "offered": 3000, "accepted": n, "kept": 1412, "acceptance": n / 3000}
+        for label, n in zip(classes, accepted)
+    ]
+    sheets = {f"kept_{label}": _sheet(place, size, count, seed=4) for place, label in enumerate(classes)}
+    if rule != "none":
+        sheets |= {f"refused_{label}": _sheet(1 - place, size, count, seed=5) for place, label in enumerate(classes)}
+    folder.mkdir()
+    write_step(
+        folder,
+        "filter_images",
+        {"negative": study["raw_0"], "positive": study["raw_1"], "classifier": study["teacher"]},
+        settings={"rule": rule, "confidence": 0.9, "per_class": 1412, "seed": 0},
+        counts={"num_images": 2824},
+        tables={"acceptance": rows},
+        thumbnails=sheets,
+        seconds=9.1,
+    )
+
+
+def _train_classifier(folder: Path, images: Path, validation: Path, role: str) -> None:
+    epochs = np.arange(1, 25)
+    gap = {"teacher": 0.03, "student": 0.08, "control": 0.14}[role]
+
+    def curve(values: np.ndarray) -> dict:
+        return {"x": epochs, "y": values, "x_label": "epoch", "y_label": ""}
+
+    folder.mkdir()
+    write_step(
+        folder,
+        "train_classifier",
+        {"images": images, "validation": validation},
+        settings={"backbone": "MobileNetV2", "recipe": {"name": "standard", "patience": 10}, "epochs": 50, "seed": 0},
+        counts={"num_images": 640 if role == "teacher" else 2824, "num_validation": 72},
+        figures={"validation_auc": 1 - gap, "threshold": 0.5, "num_epochs": 24},
+        curves={
+            "training_loss": curve(0.65 * np.exp(-epochs / 9)),
+            "validation_loss": curve(0.68 * np.exp(-epochs / 9) + gap + 0.004 * epochs),
+            "validation_auc": curve(1 - gap - 0.35 * np.exp(-epochs / 5)),
+        },
+        seconds=64.0,
+    )
+
+
+def _audit(folder: Path, synthetic: Path, real: Path, size: int, verdict: str) -> None:
+    share = 0.0 if verdict == "passed" else 0.034
+    rows = [
+        {"measure": "kernel_distance", "value": 0.041, "floor": 0.0021, "limit": None, "passed": True},
+        {"measure": "frechet_distance", "value": 2.31, "floor": 0.94, "limit": None, "passed": True},
+        {"measure": "precision", "value": 0.83, "floor": 0.91, "limit": None, "passed": True},
+        {"measure": "recall", "value": 0.71, "floor": 0.9, "limit": None, "passed": True},
+        {"measure": "density", "value": 0.88, "floor": 1.01, "limit": None, "passed": True},
+        {"measure": "coverage", "value": 0.79, "floor": 0.93, "limit": None, "passed": True},
+        {"measure": "share_memorised", "value": share, "floor": 0.0, "limit": 0.01, "passed": verdict == "passed"},
+    ]
+    folder.mkdir()
+    (folder / "audit.json").write_text(f'{{"verdict": "{verdict}"}}\n')
+    write_step(
+        folder,
+        "audit_images",
+        {"synthetic": synthetic, "train": real, "validation": real},
+        settings={"verdict": verdict, "features": "radiomic", "max_memorised": 0.01},
+        figures={"num_memorised": round(share * 2824), "share_memorised": share},
+        tables={"audit": rows},
+        thumbnails={"nearest_synthetic": _sheet(0, size, 8, seed=6)},
+        private_thumbnails={"nearest_real": _sheet(0, size, 8, seed=7)},
+        seconds=44.0,
+    )
