@@ -1,0 +1,111 @@
+"""Gradients, compilation and convolutions on JAX."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax import lax
+
+Function = Callable[..., Any]
+
+_LAYOUT = ("NHWC", "HWIO", "NHWC")
+
+
+def gradient(function: Function) -> Function:
+    """Gradient of a scalar function by its only argument; may be differentiated again."""
+    return jax.grad(function)
+
+
+def value_and_gradient(function: Function) -> Function:
+    """Values and gradient of `function(parameters, *rest) -> (loss, figures)` by its first argument.
+
+    Returns:
+        A function that gives `((loss, figures), gradients)`; the gradients have the structure of `parameters`, and are
+        zero where the loss does not depend on one.
+    """
+    return jax.value_and_grad(function, has_aux=True)
+
+
+def jit(function: Function) -> Function:
+    """`function`, compiled by XLA on its first call; a pure function of tensors, or nests of them, of fixed shapes."""
+    return jax.jit(function)
+
+
+def linear_operator(forward: Function, adjoint: Function) -> tuple[Function, Function]:
+    """A linear operator and its adjoint, each with the other as its gradient.
+
+    The pair is closed under differentiation of any order, so that gradients of gradients cost what the operators cost.
+    """
+
+    @jax.custom_vjp
+    def apply(x: Any) -> Any:
+        return forward(x)
+
+    @jax.custom_vjp
+    def apply_adjoint(y: Any) -> Any:
+        return adjoint(y)
+
+    # The forward rules call the operators themselves, not what is inside them: a second derivative then meets the
+    # rule again.
+    apply.defvjp(lambda x: (apply(x), None), lambda _, upstream: (apply_adjoint(upstream),))
+    apply_adjoint.defvjp(lambda y: (apply_adjoint(y), None), lambda _, upstream: (apply(upstream),))
+    return apply, apply_adjoint
+
+
+def convolve(x: Any, kernel: Any, stride: int = 1) -> Any:
+    """Convolution of `(n, h, w, c_in)` with `(k, k, c_in, c_out)`: same size at stride 1, no padding at stride 2."""
+    if stride == 1:
+        return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=_LAYOUT)
+    return _strided(x, kernel)
+
+
+def convolve_transposed(x: Any, kernel: Any) -> Any:
+    """Transposed convolution of stride 2 of `(n, h, w, c_in)` and `(3, 3, c_in, c_out)`: `(n, 2h + 1, 2w + 1, c_out)`.
+
+    Pixel `(i, j)` of `x` adds `kernel[a, b]` times itself to pixel `(2i + a, 2j + b)`.
+    """
+    return _transposed(x, kernel.transpose(0, 1, 3, 2))
+
+
+# The strided convolution, its gradient by the input (the transposed convolution) and its gradient by the kernel are
+# closed among themselves. JAX has rules of its own that answer second derivatives with dilated convolutions, which XLA
+# computes several times slower. All three read `kernel` as (3, 3, c_fine, c_coarse), where fine is the side of
+# (2h + 1, 2w + 1) pixels.
+
+
+@jax.custom_vjp
+def _strided(fine: Any, kernel: Any) -> Any:
+    return lax.conv_general_dilated(fine, kernel, (2, 2), "VALID", dimension_numbers=_LAYOUT)
+
+
+@jax.custom_vjp
+def _transposed(coarse: Any, kernel: Any) -> Any:
+    return lax.conv_transpose(coarse, kernel, (2, 2), "VALID", dimension_numbers=_LAYOUT, transpose_kernel=True)
+
+
+@jax.custom_vjp
+def _kernel_gradient(fine: Any, coarse: Any) -> Any:
+    batch_as_features = ("CHWN", "IHWO", "HWNC")
+    return lax.conv_general_dilated(
+        fine, coarse, (1, 1), "VALID", rhs_dilation=(2, 2), dimension_numbers=batch_as_features
+    )
+
+
+_strided.defvjp(
+    lambda fine, kernel: (_strided(fine, kernel), (fine, kernel)),
+    lambda saved, coarse: (_transposed(coarse, saved[1]), _kernel_gradient(saved[0], coarse)),
+)
+_transposed.defvjp(
+    lambda coarse, kernel: (_transposed(coarse, kernel), (coarse, kernel)),
+    lambda saved, fine: (_strided(fine, saved[1]), _kernel_gradient(fine, saved[0])),
+)
+_kernel_gradient.defvjp(
+    lambda fine, coarse: (_kernel_gradient(fine, coarse), (fine, coarse)),
+    lambda saved, kernel: (_transposed(saved[1], kernel), _strided(saved[0], kernel)),
+)
+
+
+def describe_devices() -> str:
+    """The devices that compute, in words."""
+    devices = jax.devices()
+    return ", ".join(device.device_kind for device in devices) if devices[0].platform != "cpu" else "CPU"

@@ -1,0 +1,202 @@
+"""What a training run is: one frozen configuration, and the presets it starts from."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class GanConfig:
+    """All that decides what a run computes, checked when made.
+
+    Attributes:
+        size: Height and width of the images in pixels, a power of two from 32 to 1024.
+        channels: 1 for grey images, 3 for RGB.
+        labels: The classes of the images; two make a class-conditional network, one an unconditional one.
+        base_maps: Feature maps at resolution R are `2 * base_maps / R`, at most `max_maps`.
+        latent_size: Dimensions of z.
+        style_size: Dimensions of w.
+        mapping_layers: Dense layers of the mapping network (and of the discriminator's label embedding).
+        mapping_rate: Learning rate of those layers relative to the rest.
+        batch_size: Images a step.
+        learning_rate: Adam's rate, before the correction for lazy regularisation.
+        beta2: Decay of Adam's second moment, before that correction. Adam's beta1 is 0.
+        r1_gamma: Weight of the R1 penalty: the loss is `r1_gamma / 2` times the squared gradient norm.
+        r1_interval: R1 is computed every so many steps.
+        path_weight: Weight of path-length regularisation; 0 leaves it out.
+        path_interval: It is computed every so many steps.
+        path_decay: Weight of a step in the running mean of path lengths.
+        style_mixing: Probability that a batch mixes the styles of two latents.
+        average_kimg: Half-life of the averaged generator's weights, in thousands of images.
+        average_ramp: The half-life is at most this share of the images seen so far; 0 leaves the ramp out.
+        style_decay: Decay of the running mean of w, the centre of truncation.
+        mirror: Whether real images are flipped left to right at random.
+        kimg: Length of the run in thousands of real images.
+        snapshot_kimg: A snapshot of the averaged generator is written every so many thousand images.
+        log_kimg: A line of the log is written every so many thousand images.
+        seed: Seed of initial weights, latents, noise and the order of the images.
+    """
+
+    size: int
+    channels: int
+    labels: tuple[str, ...]
+    base_maps: int
+    max_maps: int
+    latent_size: int
+    style_size: int
+    mapping_layers: int
+    mapping_rate: float
+    batch_size: int
+    learning_rate: float
+    beta2: float
+    r1_gamma: float
+    r1_interval: int
+    path_weight: float
+    path_interval: int
+    path_decay: float
+    style_mixing: float
+    average_kimg: float
+    average_ramp: float
+    style_decay: float
+    mirror: bool
+    kimg: float
+    snapshot_kimg: float
+    log_kimg: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.size not in _SIZES:
+            raise ValueError(
+                "`size` must be a power of two between 32 and 1024, because StyleGAN2 grows from 4 x 4 by doubling. "
+                f"Received size={self.size}. Prepare the images again with `size=256`."
+            )
+        if self.channels not in (1, 3):
+            raise ValueError(f"`channels` must be 1 (grey) or 3 (RGB). Received channels={self.channels}.")
+        if len(self.labels) not in (1, 2):
+            raise ValueError(f"`labels` must name one class or two. Received labels={self.labels}.")
+        if self.batch_size < 4 or self.batch_size % 4:
+            raise ValueError(
+                "`batch_size` must be a multiple of 4, because the discriminator compares groups of four images. "
+                f"Received batch_size={self.batch_size}."
+            )
+        for name in ("kimg", "snapshot_kimg", "log_kimg", "learning_rate", "average_kimg"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"`{name}` must be greater than 0. Received {name}={getattr(self, name)}.")
+
+    @property
+    def num_labels(self) -> int:
+        """Width of the one-hot label; 0 for an unconditional network."""
+        return len(self.labels) if len(self.labels) > 1 else 0
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Image sizes inside the networks, 4 to `size`."""
+        return tuple(2**power for power in range(2, self.size.bit_length()))
+
+    @property
+    def noise_sizes(self) -> tuple[int, ...]:
+        """Image size of each noise input, coarse to fine."""
+        return tuple(size for size in self.sizes for _ in range(1 if size == 4 else 2))
+
+    @property
+    def num_styles(self) -> int:
+        """Styles that one image takes."""
+        return 2 * len(self.sizes)
+
+    def maps(self, size: int) -> int:
+        """Feature maps at this image size."""
+        return min(2 * self.base_maps // size, self.max_maps)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The configuration as plain JSON values."""
+        return {**asdict(self), "labels": list(self.labels)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "GanConfig":
+        """The configuration that `to_dict` wrote."""
+        return cls(**{**values, "labels": tuple(values["labels"])})
+
+    def hash(self) -> str:
+        """SHA-256 of all that a resumed run must have in common with the run before; the length may differ."""
+        values = {name: value for name, value in self.to_dict().items() if name != "kimg"}
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+_SIZES = (32, 64, 128, 256, 512, 1024)
+
+_PAPER = {
+    "max_maps": 512,
+    "latent_size": 512,
+    "style_size": 512,
+    "mapping_layers": 8,
+    "mapping_rate": 0.01,
+    "batch_size": 32,
+    "learning_rate": 0.002,
+    "beta2": 0.99,
+    "r1_interval": 16,
+    "path_weight": 2.0,
+    "path_interval": 4,
+    "path_decay": 0.01,
+    "style_mixing": 0.9,
+    "average_kimg": 10.0,
+    "average_ramp": 0.0,
+    "style_decay": 0.995,
+    "mirror": True,
+    "kimg": 25_000.0,
+    "snapshot_kimg": 80.0,
+    "log_kimg": 8.0,
+}
+
+# `r1_gamma` is the value at 1024 x 1024: the penalty grows with the number of pixels, so `configure` scales it by
+# (size / 1024)^2. The papers used 100 (config-e) and 10 (config-f) at 1024; demo follows Karras et al. 2020b,
+# 0.0002 * size^2 / batch_size.
+PRESETS: dict[str, dict[str, Any]] = {
+    "demo": _PAPER
+    | {
+        "base_maps": 512,
+        "max_maps": 64,
+        "latent_size": 64,
+        "style_size": 64,
+        "mapping_layers": 2,
+        "batch_size": 16,
+        "learning_rate": 0.0025,
+        "r1_gamma": 13.1,
+        "average_kimg": 1.0,
+        "average_ramp": 0.05,
+        "kimg": 24.0,
+        "snapshot_kimg": 4.0,
+        "log_kimg": 0.5,
+    },
+    "config-e": _PAPER | {"base_maps": 8192, "r1_gamma": 100.0},
+    "config-f": _PAPER | {"base_maps": 16384, "r1_gamma": 10.0},
+}
+
+
+def configure(
+    preset: str, *, size: int, channels: int, labels: tuple[str, ...], seed: int = 0, kimg: float = 0.0, **changes: Any
+) -> GanConfig:
+    """The configuration of a preset for images of one size.
+
+    Args:
+        preset: A row of `PRESETS`.
+        size: Height and width in pixels.
+        channels: 1 or 3.
+        labels: One class or two.
+        seed: Seed of everything drawn.
+        kimg: Length of the run in thousands of images; 0 takes the preset's.
+        changes: Other fields of `GanConfig` that shall differ from the preset.
+
+    Raises:
+        ValueError: The preset or a field does not exist, or a value is out of range.
+    """
+    if preset not in PRESETS:
+        raise ValueError(f"`preset` must be one of {', '.join(PRESETS)}. Received preset={preset!r}.")
+    row = dict(PRESETS[preset])
+    unknown = sorted(set(changes) - set(GanConfig.__dataclass_fields__))
+    if unknown:
+        raise ValueError(f"`GanConfig` has no field {', '.join(unknown)}. Its fields are documented in its docstring.")
+    row["r1_gamma"] *= (size / 1024) ** 2
+    if kimg:
+        row["kimg"] = kimg
+    return GanConfig(**{**row, "size": size, "channels": channels, "labels": labels, "seed": seed, **changes})

@@ -1,0 +1,167 @@
+"""What a training step is fed: real images from a memory-mapped array, and everything that is drawn at random.
+
+All draws are functions of the seed and of the step's number, made with NumPy outside the compiled step. A resumed run
+therefore draws what the uninterrupted one would have drawn, and TensorFlow and JAX draw the same.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from regan.data.imageset import ImageRow, ImageSet
+from regan.gan.augmentation import mirror
+from regan.gan.configuration import GanConfig
+from regan.progress import Progress
+
+_PIXELS, _CONTENTS = "images.npy", "images.json"
+
+
+class Stream(IntEnum):
+    """Independent streams of random numbers under one seed."""
+
+    WEIGHTS = 0
+    ORDER = 1
+    GENERATOR = 2
+    PATH_LENGTH = 3
+    DISCRIMINATOR = 4
+    SAMPLES = 5
+
+
+def random_generator(seed: int, stream: Stream, number: int = 0) -> np.random.Generator:
+    """The random numbers of one stream at one step (or epoch, or sample seed)."""
+    return np.random.Generator(np.random.Philox(key=[seed, stream], counter=[0, 0, 0, number]))
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """Decoded real images.
+
+    Attributes:
+        pixels: uint8 `(n, size, size, channels)`, memory-mapped.
+        classes: Class number of each image `(n,)`, an index into the configuration's labels.
+    """
+
+    pixels: np.ndarray
+    classes: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+
+def contents_hash(rows: Sequence[ImageRow]) -> str:
+    """SHA-256 over the pixel hashes and labels of the images, in order."""
+    lines = [f"{row.sha256},{row.label}\n" for row in rows]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def decode(images: ImageSet, rows: Sequence[ImageRow], labels: Sequence[str], folder: Path) -> TrainingImages:
+    """Decode images once into an array on disk; a second call with the same images finds it there.
+
+    Args:
+        images: Where they are.
+        rows: Which of them.
+        labels: Names of the classes in the order of their numbers.
+        folder: Existing folder for the array.
+    """
+    classes = np.array([list(labels).index(row.label) for row in rows])
+    path, note = folder / _PIXELS, folder / _CONTENTS
+    contents = contents_hash(rows)
+    if not (path.is_file() and note.is_file() and json.loads(note.read_text())["contents"] == contents):
+        _write_pixels(images, rows, path)
+        note.write_text(json.dumps({"contents": contents}))
+    return TrainingImages(np.load(path, mmap_mode="r"), classes)
+
+
+def _write_pixels(images: ImageSet, rows: Sequence[ImageRow], path: Path) -> None:
+    partial = path.with_suffix(".partial")
+    shape = (len(rows), images.size, images.size, images.channels)
+    pixels = np.lib.format.open_memmap(partial, "w+", np.uint8, shape)
+    with Progress("Decode images", len(rows)) as progress:
+        for index, image in enumerate(images.images(rows)):
+            pixels[index] = image
+            progress.advance()
+    pixels.flush()
+    os.replace(partial, path)
+
+
+class Inputs:
+    """Draws the inputs of every phase of a step.
+
+    Args:
+        config: The run's configuration.
+        images: Its real images.
+    """
+
+    def __init__(self, config: GanConfig, images: TrainingImages) -> None:
+        self.config, self.images = config, images
+        self._orders: dict[int, np.ndarray] = {}
+
+    def draw(self, step: int) -> dict[str, Any]:
+        """Batches of one step by phase: `generator`, `discriminator`, and `path_length` where it is due."""
+        config = self.config
+        batches = {
+            "generator": self._latents(random_generator(config.seed, Stream.GENERATOR, step), config.batch_size),
+            "discriminator": self._discriminator(step),
+        }
+        if config.path_weight and step % config.path_interval == 0:
+            batches["path_length"] = self._path_length(step)
+        return batches
+
+    def _latents(self, random: np.random.Generator, num: int) -> dict[str, Any]:
+        config = self.config
+        mixed = random.random() < config.style_mixing
+        cut = random.integers(1, config.num_styles) if mixed else config.num_styles
+        return {
+            "latents": random.standard_normal((num, config.latent_size), np.float32),
+            "other_latents": random.standard_normal((num, config.latent_size), np.float32),
+            "labels": self._one_hot(random.integers(0, len(self.images), num)),
+            "cut": np.int32(cut),
+            "noise": draw_noise(config, random, num),
+        }
+
+    def _path_length(self, step: int) -> dict[str, Any]:
+        config = self.config
+        random = random_generator(config.seed, Stream.PATH_LENGTH, step)
+        shape = (config.batch_size // 2, config.size, config.size, config.channels)
+        direction = random.standard_normal(shape, np.float32)
+        return self._latents(random, config.batch_size // 2) | {"direction": direction}
+
+    def _discriminator(self, step: int) -> dict[str, Any]:
+        random = random_generator(self.config.seed, Stream.DISCRIMINATOR, step)
+        chosen = self._real(step)
+        pixels = self.images.pixels[chosen]
+        real = {
+            "images": mirror(pixels, random) if self.config.mirror else pixels,
+            "real_labels": self._one_hot(chosen),
+        }
+        return self._latents(random, self.config.batch_size) | real
+
+    def _real(self, step: int) -> np.ndarray:
+        """Indices of the real images of a step: every epoch goes through all of them in an order of its own."""
+        places = np.arange(step * self.config.batch_size, (step + 1) * self.config.batch_size)
+        epochs, within = np.divmod(places, len(self.images))
+        self._orders = {epoch: self._order(epoch) for epoch in sorted(set(epochs.tolist()))}
+        return np.array([self._orders[epoch][place] for epoch, place in zip(epochs.tolist(), within, strict=True)])
+
+    def _order(self, epoch: int) -> np.ndarray:
+        known = self._orders.get(epoch)
+        if known is not None:
+            return known
+        return random_generator(self.config.seed, Stream.ORDER, epoch).permutation(len(self.images))
+
+    def _one_hot(self, chosen: np.ndarray) -> np.ndarray:
+        if not self.config.num_labels:
+            return np.zeros((len(chosen), 0), np.float32)
+        return np.eye(self.config.num_labels, dtype=np.float32)[self.images.classes[chosen]]
+
+
+def draw_noise(config: GanConfig, random: np.random.Generator, num: int) -> list[np.ndarray]:
+    """Noise N(0, 1), float32 `(num, size, size, 1)` for each noise input of the synthesis network."""
+    return [random.standard_normal((num, size, size, 1), np.float32) for size in config.noise_sizes]

@@ -1,0 +1,126 @@
+"""The figures of a run as means over an interval: `log.jsonl` and TensorBoard files."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+LOG = "log.jsonl"
+TENSORBOARD = "tensorboard"
+_LARGEST_LOSS = 100.0
+
+
+class TrainingDivergedError(RuntimeError):
+    """The figures of a run are no longer finite, or its losses far beyond what training comes back from."""
+
+
+class TrainingLog:
+    """Collects the figures of every step, and writes their means.
+
+    Args:
+        folder: The run's work folder.
+        kimg: Where the run goes on; what an interrupted run wrote beyond is removed.
+    """
+
+    def __init__(self, folder: Path, kimg: float) -> None:
+        from tensorboardX import SummaryWriter
+
+        self.newest_losses: dict[str, float] = {}
+        self._path = folder / LOG
+        _remove_lines_after(self._path, kimg)
+        self._board = SummaryWriter(str(folder / TENSORBOARD), purge_step=_board_step(kimg))
+        self._clear()
+
+    def __enter__(self) -> "TrainingLog":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._board.close()
+
+    def add(self, figures: Mapping[str, Any], *, num_images: int, seconds: float, waited: float) -> None:
+        """Note one step: its figures (tensors), its images, how long it took, and how long of that for its inputs."""
+        self._figures.append(dict(figures))
+        self._num_images += num_images
+        self._seconds += seconds
+        self._waited += waited
+
+    def flush(self, kimg: float, **more: float) -> None:
+        """Write the means since the last call as one line, if there were steps.
+
+        Raises:
+            TrainingDivergedError: See `require_sane`.
+        """
+        if not self._figures:
+            return
+        means = self.require_sane()
+        self.newest_losses = {name: means[name] for name in ("generator_loss", "discriminator_loss")}
+        line = {
+            "kimg": kimg,
+            **means,
+            "images_per_second": self._num_images / self._seconds,
+            "waited_for_inputs": self._waited / self._seconds,
+            **more,
+        }
+        with self._path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        for name, value in line.items():
+            self._board.add_scalar(name, value, _board_step(kimg))
+        self._clear()
+
+    def require_sane(self) -> dict[str, float]:
+        """Means since the last flush.
+
+        Raises:
+            TrainingDivergedError: One is not finite, or a loss is beyond all bounds.
+        """
+        names = dict.fromkeys(name for figures in self._figures for name in figures)
+        means = {name: float(np.mean([float(f[name]) for f in self._figures if name in f])) for name in names}
+        broken = {
+            name: value
+            for name, value in means.items()
+            if not math.isfinite(value) or (name.endswith("_loss") and value > _LARGEST_LOSS)
+        }
+        if broken:
+            values = ", ".join(f"{name}={value:.4g}" for name, value in broken.items())
+            raise TrainingDivergedError(
+                f"Training figures must be finite and losses below {_LARGEST_LOSS:g}. Received {values}. The run has "
+                "diverged; its last snapshot and checkpoint are from before. Train anew with another `seed`, a smaller "
+                "learning rate or a larger `r1_gamma`."
+            )
+        return means
+
+    def write_samples(self, kimg: float, sheet: np.ndarray) -> None:
+        """Show a sheet of samples, uint8 `(height, width, 1 or 3)`, in TensorBoard."""
+        self._board.add_image("samples", sheet, _board_step(kimg), dataformats="HWC")
+
+    def write_snapshot_figures(self, kimg: float, figures: Mapping[str, float]) -> None:
+        """Show figures of a snapshot in TensorBoard."""
+        for name, value in figures.items():
+            self._board.add_scalar(f"snapshot/{name}", value, _board_step(kimg))
+
+    def _clear(self) -> None:
+        self._figures: list[dict[str, Any]] = []
+        self._num_images, self._seconds, self._waited = 0, 0.0, 0.0
+
+
+def read_log(folder: str | Path) -> list[dict[str, float]]:
+    """The lines of a run's `log.jsonl`."""
+    return [json.loads(line) for line in (Path(folder) / LOG).read_text().splitlines()]
+
+
+def _remove_lines_after(path: Path, kimg: float) -> None:
+    """Keep the whole lines up to `kimg`: a killed process may have left later ones, or half a line."""
+    if not path.is_file():
+        return
+    lines = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    kept = [line for line in lines if json.loads(line)["kimg"] <= kimg]
+    partial = path.with_suffix(".partial")
+    partial.write_text("".join(kept))
+    partial.replace(path)
+
+
+def _board_step(kimg: float) -> int:
+    return round(kimg * 1000)

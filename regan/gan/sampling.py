@@ -1,0 +1,242 @@
+"""Images from a trained generator, and the snapshots of a run."""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from keras import ops
+
+from regan import backend
+from regan.data.model import read_model, read_weights, weights_hash, write_model
+from regan.data.output import writing
+from regan.gan.configuration import GanConfig
+from regan.gan.inputs import Stream, draw_noise, random_generator
+from regan.gan.networks import GeneratorNetwork
+
+Noise = Literal["random", "constant", "none"]
+
+STYLE_MEAN = "style_mean"
+SNAPSHOTS = "snapshots"
+
+
+class Generator:
+    """Draws images. Load one with `Generator.load`.
+
+    Args:
+        config: Its configuration.
+        weights: Averaged weights, constant noise and `style_mean`, by path.
+        hash: SHA-256 of its weight file.
+        kimg: Thousands of real images that trained it.
+        classes: The two classes of the image set it was trained on, the positive one last.
+    """
+
+    def __init__(
+        self,
+        config: GanConfig,
+        weights: dict[str, Any],
+        *,
+        hash: str = "",
+        kimg: float = 0.0,
+        classes: tuple[str, ...] = (),
+    ) -> None:
+        self.config, self.hash, self.kimg, self.classes = config, hash, kimg, classes
+        self._weights = {path: ops.convert_to_tensor(value) for path, value in weights.items()}
+        self._network, self._synthesise = _compiled(config)
+        _require_same_paths(set(self._network.weights()) | set(self._network.constants()) | {STYLE_MEAN}, set(weights))
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Generator":
+        """Read a generator, or one snapshot of a run.
+
+        Raises:
+            FileNotFoundError: The folder holds no model.
+            ValueError: It holds another kind of model, or its weights do not fit its configuration.
+        """
+        model = read_model(folder, "generator")
+        config = GanConfig.from_dict(model["configuration"])
+        return cls(
+            config,
+            read_weights(folder),
+            hash=weights_hash(folder),
+            kimg=model["kimg"],
+            classes=tuple(model["classes"]),
+        )
+
+    @property
+    def size(self) -> int:
+        """Height and width of its images, pixels."""
+        return self.config.size
+
+    @property
+    def channels(self) -> int:
+        """1 (grey) or 3 (RGB)."""
+        return self.config.channels
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes whose images it makes."""
+        return self.config.labels
+
+    @property
+    def conditional(self) -> bool:
+        """Whether it makes both classes."""
+        return bool(self.config.num_labels)
+
+    @property
+    def batch_size(self) -> int:
+        """Images computed at a time; it depends on the size only, since another batch shape gives other last bits."""
+        return max(4, min(64, 2**20 // self.size**2))
+
+    def images(
+        self,
+        seeds: Iterable[int],
+        label: str,
+        truncation_psi: float = 1.0,
+        *,
+        truncation_cutoff: int | None = None,
+        noise: Noise = "random",
+    ) -> Iterator[np.ndarray]:
+        """Images of the given seeds, in order; the same seed gives the same bytes in whatever company it is asked.
+
+        Args:
+            seeds: Latent seeds, 0 or more.
+            label: Class of the images, one of `labels`.
+            truncation_psi: Distance of the styles from their mean, relative to where they were drawn: 0 gives the mean
+                image, 1 what the generator was trained for, more than 1 unusual images.
+            truncation_cutoff: Only so many styles, the coarse ones, are moved; all where None.
+            noise: `random`, drawn from each seed; `constant`, the same for all; or `none`.
+
+        Yields:
+            uint8 `(b, size, size, channels)`, 0-255; b is `batch_size`, but for the last batch.
+
+        Raises:
+            ValueError: The generator makes no images of this class, or `noise` is unknown.
+        """
+        label_number = self._label_number(label)
+        if noise not in ("random", "constant", "none"):
+            raise ValueError(f"`noise` must be 'random', 'constant' or 'none'. Received noise={noise!r}.")
+        psi = np.full((1, self.config.num_styles, 1), truncation_psi, np.float32)
+        psi[:, truncation_cutoff if truncation_cutoff is not None else self.config.num_styles :] = 1
+        return self._stream(seeds, label_number, psi, noise)
+
+    def _stream(self, seeds: Iterable[int], label_number: int, psi: np.ndarray, noise: Noise) -> Iterator[np.ndarray]:
+        # While one batch is computed the next one is drawn.
+        with ThreadPoolExecutor(1) as drawer:
+            pending = None
+            remaining = iter(seeds)
+            while part := tuple(islice(remaining, self.batch_size)):
+                drawn = drawer.submit(self._draw, part, noise)
+                if pending is not None:
+                    yield self._compute(*pending, label_number, psi)
+                pending = (drawn, len(part))
+            if pending is not None:
+                yield self._compute(*pending, label_number, psi)
+
+    def _compute(self, drawn: Any, num: int, label_number: int, psi: np.ndarray) -> np.ndarray:
+        latents, noise = drawn.result()
+        labels = np.zeros((self.batch_size, self.config.num_labels), np.float32)
+        labels[:, label_number : label_number + 1] = 1
+        images = self._synthesise(self._weights, latents, labels, ops.convert_to_tensor(psi), noise)
+        return np.asarray(ops.convert_to_numpy(images))[:num]
+
+    def _draw(self, seeds: tuple[int, ...], kind: Noise) -> tuple[Any, list[Any]]:
+        config = self.config
+        padded = (*seeds, *[0] * (self.batch_size - len(seeds)))
+        latents = np.empty((self.batch_size, config.latent_size), np.float32)
+        noises = [np.zeros((self.batch_size, size, size, 1), np.float32) for size in config.noise_sizes]
+        for place, seed in enumerate(padded):
+            random = random_generator(seed, Stream.SAMPLES)
+            latents[place] = random.standard_normal(config.latent_size, np.float32)
+            if kind == "random":
+                for target, drawn in zip(noises, draw_noise(config, random, 1), strict=True):
+                    target[place] = drawn[0]
+        if kind == "constant":
+            for target, path in zip(noises, self._network.constants(), strict=True):
+                target[:] = ops.convert_to_numpy(self._weights[path])
+        return ops.convert_to_tensor(latents), [ops.convert_to_tensor(value) for value in noises]
+
+    def _label_number(self, label: str) -> int:
+        if label not in self.labels:
+            raise ValueError(
+                f"`label` must be a class that the generator makes: {', '.join(self.labels)}. Received label={label!r}."
+            )
+        return self.labels.index(label)
+
+
+@cache
+def _compiled(config: GanConfig) -> tuple[GeneratorNetwork, Callable[..., Any]]:
+    """The network and its compiled function, once for all snapshots of a run."""
+    network = GeneratorNetwork.build(config, random_generator(0, Stream.WEIGHTS))
+
+    def synthesise(weights: Any, latents: Any, labels: Any, psi: Any, noise: Any) -> Any:
+        styles = network.styles(weights, latents, labels)[:, None]
+        styles = weights[STYLE_MEAN] + psi * (styles - weights[STYLE_MEAN])
+        images = network.images(weights, styles, noise)
+        return ops.cast(ops.floor(ops.clip(images * 127.5 + 128, 0, 255)), "uint8")
+
+    return network, backend.jit(synthesise)
+
+
+def _require_same_paths(expected: set[str], received: set[str]) -> None:
+    if expected != received:
+        differing = sorted(expected ^ received)
+        raise ValueError(
+            f"The weights must fit the configuration. Received others: {', '.join(differing[:3])} and "
+            f"{max(len(differing) - 3, 0)} more are in one of the two only."
+        )
+
+
+def write_snapshot(
+    run: Path,
+    kimg: float,
+    config: GanConfig,
+    weights: dict[str, np.ndarray],
+    *,
+    classes: tuple[str, ...],
+    training_index: Iterable[tuple[str, str]],
+) -> Path:
+    """Write the averaged generator as `snapshots/kimg-NNNNNN.N` of a run."""
+    path = run / SNAPSHOTS / f"kimg-{kimg:08.1f}"
+    metadata = {
+        "configuration": config.to_dict(),
+        "kimg": kimg,
+        "classes": list(classes),
+        "labels": list(config.labels),
+        "size": config.size,
+        "channels": config.channels,
+    }
+    with writing(path) as folder:
+        write_model(folder, kind="generator", weights=weights, metadata=metadata, training_index=training_index)
+    return path
+
+
+def snapshots(run: str | Path) -> list[Path]:
+    """Snapshot folders of a run, oldest first."""
+    return sorted((Path(run) / SNAPSHOTS).glob("kimg-*"))
+
+
+def snapshot_kimg(path: Path) -> float:
+    """Thousands of images of a snapshot folder, from its name."""
+    return float(path.name.removeprefix("kimg-"))
+
+
+def surplus_snapshots(kimgs: list[float], keep: int) -> list[float]:
+    """Which snapshots to remove so that `keep` are left: thinned evenly, but for the newest fifth, which stay dense.
+
+    Args:
+        kimgs: Thousands of images of every snapshot, rising.
+        keep: How many may stay, at least 2.
+    """
+    kept, removed = list(kimgs), []
+    while len(kept) > keep:
+        last_old = max(2, len(kept) - max(1, keep // 5))
+        # The one whose removal leaves the smallest gap; never the first.
+        gaps = {kept[i]: kept[i + 1] - kept[i - 1] for i in range(1, last_old)}
+        surplus = min(gaps, key=lambda kimg: (gaps[kimg], kimg))
+        kept.remove(surplus)
+        removed.append(surplus)
+    return removed

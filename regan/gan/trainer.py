@@ -1,0 +1,289 @@
+"""The training loop: steps, log, snapshots and checkpoints in a work folder."""
+
+import contextlib
+import hashlib
+import logging
+import math
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+from keras import ops, tree
+
+from regan import backend
+from regan.data.history import contact_sheet
+from regan.gan.checkpoint import load_checkpoint, save_checkpoint
+from regan.gan.configuration import GanConfig
+from regan.gan.inputs import Inputs, Stream, TrainingImages, random_generator
+from regan.gan.log import TrainingLog
+from regan.gan.networks import DiscriminatorNetwork, GeneratorNetwork
+from regan.gan.sampling import (
+    STYLE_MEAN,
+    Generator,
+    snapshot_kimg,
+    snapshots,
+    surplus_snapshots,
+    write_snapshot,
+)
+from regan.gan.steps import Phases, initial_state
+from regan.progress import Progress
+
+CHECKPOINTS = "checkpoints"
+_LOG = logging.getLogger("regan")
+_SAMPLES_PER_LABEL = 16
+
+OnSnapshot = Callable[[Path, float], Mapping[str, float] | None]
+
+
+class TrainingStoppedError(RuntimeError):
+    """SIGTERM came; the checkpoint is written."""
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a finished run reports.
+
+    Attributes:
+        kimg: Thousands of real images shown.
+        seconds: Training time, over all starts.
+        images_per_second: Mean over the run.
+        num_parameters: Trainable parameters of `generator` and `discriminator`.
+        samples: Images at fixed latents, uint8 `(n, size, size, channels)`, 16 a class.
+    """
+
+    kimg: float
+    seconds: float
+    images_per_second: float
+    num_parameters: dict[str, int]
+    samples: np.ndarray = field(repr=False)
+
+
+class Trainer:
+    """Trains one configuration on one set of images, in a work folder from which it goes on after an interruption.
+
+    Args:
+        config: What is trained.
+        images: Real images.
+        folder: Existing work folder: checkpoints, snapshots, log and TensorBoard files.
+        classes: The two classes of the image set, the positive one last.
+        contents: Hash of the real images.
+        training_index: (pixel hash, group) of the real images.
+        keep_snapshots: At most so many snapshots stay.
+        checkpoint_seconds: Time between checkpoints; one is also written with every snapshot and on SIGTERM.
+        on_snapshot: Called with each new snapshot's folder and its kimg; the figures it returns join the log.
+    """
+
+    def __init__(
+        self,
+        config: GanConfig,
+        images: TrainingImages,
+        folder: Path,
+        *,
+        classes: tuple[str, ...],
+        contents: str,
+        training_index: set[tuple[str, str]],
+        keep_snapshots: int = 25,
+        checkpoint_seconds: float = 600.0,
+        on_snapshot: OnSnapshot | None = None,
+    ) -> None:
+        self.config, self.folder, self.classes = config, folder, classes
+        self.training_index, self.keep_snapshots = training_index, keep_snapshots
+        self.checkpoint_seconds, self.on_snapshot = checkpoint_seconds, on_snapshot
+        self._identity = hashlib.sha256(f"{config.hash()} {contents}".encode()).hexdigest()
+        random = random_generator(config.seed, Stream.WEIGHTS)
+        self._generator = GeneratorNetwork.build(config, random)
+        self._discriminator = DiscriminatorNetwork.build(config, random)
+        self._phases = Phases(config, self._generator, self._discriminator)
+        self._inputs = Inputs(config, images)
+        self._state = initial_state(config, self._generator, self._discriminator)
+        self._step, self._seconds = 0, 0.0
+        (folder / CHECKPOINTS).mkdir(exist_ok=True)
+
+    @property
+    def kimg(self) -> float:
+        """Thousands of real images shown so far."""
+        return self._step * self.config.batch_size / 1000
+
+    def run(self) -> TrainingResult:
+        """Train to the end, from the newest checkpoint if there is one.
+
+        Raises:
+            TrainingStoppedError: SIGTERM came; the same command goes on from the checkpoint.
+            TrainingDivergedError: The losses left the finite, or all bounds.
+            ValueError: The work folder belongs to another configuration or other images.
+        """
+        self._restore()
+        left = self._num_steps - self._step
+        with (
+            _sigterm() as stop,
+            TrainingLog(self.folder, self.kimg) as log,
+            Progress("Train GAN", max(left, 1) * self.config.batch_size) as progress,
+        ):
+            for batches, waited in self._batches():
+                started = time.monotonic()
+                figures = self._train_step(batches)
+                self._step += 1
+                seconds = waited + time.monotonic() - started
+                self._seconds += seconds
+                log.add(figures, num_images=self.config.batch_size, seconds=seconds, waited=waited)
+                progress.advance(self.config.batch_size, **log.newest_losses)
+                self._write_what_is_due(log, stop)
+        return self._result()
+
+    @property
+    def _num_steps(self) -> int:
+        return math.ceil(self.config.kimg * 1000 / self.config.batch_size)
+
+    def _restore(self) -> None:
+        checkpoint = load_checkpoint(self.folder / CHECKPOINTS, configuration=self._identity)
+        if checkpoint is not None:
+            self._step, self._seconds = checkpoint.step, checkpoint.seconds
+            self._state = tree.map_structure(ops.convert_to_tensor, checkpoint.state)
+        self._checkpointed = time.monotonic()
+        for path in snapshots(self.folder):
+            if snapshot_kimg(path) > self.kimg:
+                shutil.rmtree(path)
+        _LOG.info(
+            "Train GAN: %d x %d, %d channels, classes %s, %s of %s kimg done, on %s (%s)",
+            self.config.size,
+            self.config.size,
+            self.config.channels,
+            ", ".join(self.config.labels),
+            f"{self.kimg:g}",
+            f"{self.config.kimg:g}",
+            backend.describe_devices(),
+            backend.NAME,
+        )
+
+    def _batches(self) -> Iterator[tuple[dict[str, Any], float]]:
+        """Inputs of every step left and the seconds they were waited for; the next ones are drawn meanwhile."""
+        with ThreadPoolExecutor(1) as drawer:
+            drawn = drawer.submit(self._inputs.draw, self._step)
+            for step in range(self._step, self._num_steps):
+                started = time.monotonic()
+                batches = drawn.result()
+                waited = time.monotonic() - started
+                drawn = drawer.submit(self._inputs.draw, step + 1)
+                yield tree.map_structure(ops.convert_to_tensor, batches), waited
+
+    def _train_step(self, batches: dict[str, Any]) -> dict[str, Any]:
+        figures = self._apply(self._phases.generator, batches["generator"])
+        if "path_length" in batches:
+            figures |= self._apply(self._phases.path_length, batches["path_length"])
+        figures |= self._apply(self._phases.discriminator, batches["discriminator"])
+        self._state |= self._phases.average(self._averaged(), ops.convert_to_tensor(self._average_decay()))
+        if self._step % self.config.r1_interval == 0:
+            figures |= self._apply(self._phases.r1, batches["discriminator"])
+        return figures
+
+    def _apply(self, phase: Callable[..., Any], batch: dict[str, Any]) -> dict[str, Any]:
+        changes, figures = phase(self._state, batch)
+        self._state |= changes
+        return figures
+
+    def _averaged(self) -> dict[str, Any]:
+        return {name: self._state[name] for name in ("generator", "average")}
+
+    def _average_decay(self) -> np.float32:
+        half_life = self.config.average_kimg * 1000
+        if self.config.average_ramp:
+            half_life = min(half_life, (self._step + 1) * self.config.batch_size * self.config.average_ramp)
+        return np.float32(0.5 ** (self.config.batch_size / half_life))
+
+    def _write_what_is_due(self, log: TrainingLog, stop: "_Stop") -> None:
+        is_last = self._step == self._num_steps
+        if is_last or self._is_due(self.config.log_kimg):
+            log.flush(self.kimg)
+        if is_last or self._is_due(self.config.snapshot_kimg):
+            log.flush(self.kimg)
+            self._snapshot(log)
+            self._checkpoint()
+        elif stop.requested or time.monotonic() - self._checkpointed >= self.checkpoint_seconds:
+            log.require_sane()
+            self._checkpoint()
+        if stop.requested and not is_last:
+            raise TrainingStoppedError(
+                f"Training was told to stop (SIGTERM) after {self.kimg:.1f} kimg. Its checkpoint is in {self.folder}. "
+                "Run the same command again to go on."
+            )
+
+    def _is_due(self, interval_kimg: float) -> bool:
+        interval, batch = round(interval_kimg * 1000), self.config.batch_size
+        return self._step * batch // interval > (self._step - 1) * batch // interval
+
+    def _checkpoint(self) -> None:
+        save_checkpoint(
+            self.folder / CHECKPOINTS,
+            configuration=self._identity,
+            step=self._step,
+            seconds=self._seconds,
+            state=self._state,
+        )
+        self._checkpointed = time.monotonic()
+
+    def _snapshot(self, log: TrainingLog) -> None:
+        path = write_snapshot(
+            self.folder,
+            self.kimg,
+            self.config,
+            tree.map_structure(ops.convert_to_numpy, self._averaged_weights()),
+            classes=self.classes,
+            training_index=self.training_index,
+        )
+        log.write_samples(self.kimg, contact_sheet(self._samples()))
+        if self.on_snapshot is not None:
+            log.write_snapshot_figures(self.kimg, self.on_snapshot(path, self.kimg) or {})
+        by_kimg = {snapshot_kimg(path): path for path in snapshots(self.folder)}
+        for kimg in surplus_snapshots(sorted(by_kimg), self.keep_snapshots):
+            shutil.rmtree(by_kimg[kimg])
+
+    def _averaged_weights(self) -> dict[str, Any]:
+        return self._state["average"] | self._generator.constants() | {STYLE_MEAN: self._state["style_mean"]}
+
+    def _samples(self) -> np.ndarray:
+        generator = Generator(self.config, self._averaged_weights())
+        batches = [generator.images(range(_SAMPLES_PER_LABEL), label) for label in self.config.labels]
+        return np.concatenate([batch for label in batches for batch in label])
+
+    def _result(self) -> TrainingResult:
+        return TrainingResult(
+            kimg=self.kimg,
+            seconds=self._seconds,
+            images_per_second=self._step * self.config.batch_size / self._seconds,
+            num_parameters={
+                name: sum(math.prod(value.shape) for value in self._state[name].values())
+                for name in ("generator", "discriminator")
+            },
+            samples=self._samples(),
+        )
+
+
+@dataclass
+class _Stop:
+    requested: bool = False
+
+
+@contextlib.contextmanager
+def _sigterm() -> Iterator[_Stop]:
+    """Note SIGTERM instead of dying of it, so that the step in hand is finished and kept."""
+    stop = _Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def request(number: int, frame: FrameType | None) -> None:
+        stop.requested = True
+
+    before = signal.signal(signal.SIGTERM, request)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGTERM, before)

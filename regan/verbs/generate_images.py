@@ -1,0 +1,164 @@
+"""Make synthetic images with a generator."""
+
+import re
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from regan.gan.sampling import Generator
+
+_THUMBNAILS = 16
+_ENCODERS = 4
+
+
+@dataclass(frozen=True)
+class GeneratedImages:
+    """Result of `generate_images`.
+
+    Attributes:
+        path: The image set.
+        num_images: Images in it.
+    """
+
+    path: Path
+    num_images: int
+
+
+def generate_images(
+    generator: str | Path,
+    images: str | Path,
+    *,
+    label: str = "all",
+    seeds: str = "1-25000",
+    truncation_psi: float = 1.6,
+) -> GeneratedImages:
+    """Make synthetic images with a generator, one of each class asked for every seed.
+
+    The same generator, seed and psi give the same image, however the seeds are cut into ranges.
+
+    Args:
+        generator: Generator, or one snapshot of a run.
+        images: Image set to write.
+        label: Class to make; `all` makes every class that the generator knows.
+        seeds: Latent seeds: numbers and ranges such as `1-25000` or `1-10,20`.
+        truncation_psi: Distance of the styles from their mean: 1 is what the generator was trained for, less gives
+            more typical images, more gives more varied ones.
+
+    Returns:
+        Where the images lie and how many there are.
+
+    Raises:
+        ValueError: `seeds` cannot be read, `truncation_psi` is out of range, or the generator does not know `label`.
+        FileExistsError: `images` holds something already.
+    """
+    started = time.monotonic()
+    numbers = parse_seeds(seeds)
+    if not 0 <= truncation_psi <= 10:
+        raise ValueError(f"`truncation_psi` must be between 0 and 10. Received truncation_psi={truncation_psi}.")
+
+    import numpy as np
+
+    from regan.data.history import contact_sheet, write_step
+    from regan.data.imageset import ImageSetWriter
+    from regan.data.model import read_model, read_training_index
+    from regan.data.output import require_free, writing
+    from regan.progress import Progress
+
+    require_free(Path(images))
+    labels = _labels(read_model(generator, "generator")["labels"], label)
+
+    from regan.gan.sampling import Generator
+
+    network = Generator.load(generator)
+    total = len(numbers) * len(labels)
+    settings = {"seeds": seeds, "truncation_psi": truncation_psi, "label": label, "generator_hash": network.hash}
+    sheets: dict[str, list[np.ndarray]] = {name: [] for name in labels}
+    with writing(images) as folder:
+        with (
+            ImageSetWriter(
+                folder,
+                size=network.size,
+                channels=network.channels,
+                classes=network.classes,
+                origin="synthetic",
+                settings=settings,
+                training_index=read_training_index(generator),
+                shard_images=max(1000, -(-total // ImageSetWriter.MAX_SHARDS)),
+            ) as writer,
+            Progress("Generate images", total) as progress,
+        ):
+            for name in labels:
+                for seed, image, png in _encoded(network, numbers, name, truncation_psi):
+                    writer.add(image, name, generator=network.hash, seed=str(seed), psi=f"{truncation_psi:g}", png=png)
+                    progress.advance()
+                    if len(sheets[name]) < _THUMBNAILS:
+                        sheets[name].append(image)
+        write_step(
+            folder,
+            "generate_images",
+            {"generator": generator},
+            settings=settings,
+            counts={"num_images": total},
+            figures={"images_per_second": total / (time.monotonic() - started)},
+            thumbnails={name: contact_sheet(np.stack(sheet)) for name, sheet in sheets.items()},
+            seconds=time.monotonic() - started,
+        )
+    return GeneratedImages(path=Path(images), num_images=total)
+
+
+def parse_seeds(seeds: str) -> list[int]:
+    """Seeds of `1-25000` or `1-10,20`, in the order given.
+
+    Raises:
+        ValueError: The text cannot be read, a range runs backwards, or a seed is named twice.
+    """
+    numbers: list[int] = []
+    for part in seeds.split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if last < first:
+            raise ValueError(
+                "`seeds` must be numbers and rising ranges, separated by commas, such as '1-25000' or '1-10,20'. "
+                f"Received seeds={seeds!r}."
+            )
+        numbers.extend(range(first, last + 1))
+    if len(set(numbers)) < len(numbers):
+        raise ValueError(f"`seeds` must name each seed once, or images would be doubled. Received seeds={seeds!r}.")
+    return numbers
+
+
+def _labels(known: Sequence[str], label: str) -> list[str]:
+    if label != "all" and label not in known:
+        raise ValueError(
+            f"`label` must be 'all' or a class that the generator makes: {', '.join(known)}. Received label={label!r}."
+        )
+    return list(known) if label == "all" else [label]
+
+
+def _encoded(
+    network: "Generator", seeds: Sequence[int], label: str, psi: float
+) -> "Iterator[tuple[int, np.ndarray, bytes]]":
+    """Seed, image and its PNG; one batch is encoded while the next one is computed."""
+    from regan.data.pixels import encode_png
+
+    remaining = iter(seeds)
+    with ThreadPoolExecutor(_ENCODERS) as encoders:
+        pending: list[tuple[np.ndarray, Future[bytes]]] = []
+        for batch in network.images(seeds, label, psi):
+            encoding = [(image, encoders.submit(encode_png, image)) for image in batch]
+            yield from _finished(remaining, pending)
+            pending = encoding
+        yield from _finished(remaining, pending)
+
+
+def _finished(
+    seeds: Iterator[int], pending: "list[tuple[np.ndarray, Future[bytes]]]"
+) -> "Iterator[tuple[int, np.ndarray, bytes]]":
+    for image, encoding in pending:
+        yield next(seeds), image, encoding.result()

@@ -1,0 +1,186 @@
+"""Train a StyleGAN2 on an image set."""
+
+import fcntl
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from regan.gan.configuration import GanConfig
+    from regan.gan.trainer import TrainingResult
+
+_CURVES = ("generator_loss", "discriminator_loss", "r1", "path_length", "real_sign", "fake_sign")
+
+
+@dataclass(frozen=True)
+class TrainedGan:
+    """Result of `train_gan`.
+
+    Attributes:
+        path: The run: snapshots, log, TensorBoard files.
+        kimg: Thousands of real images shown.
+        num_snapshots: Snapshots kept.
+        seconds: Training time, over all starts.
+    """
+
+    path: Path
+    kimg: float
+    num_snapshots: int
+    seconds: float
+
+
+def train_gan(
+    images: str | Path,
+    run: str | Path,
+    *,
+    label: str = "all",
+    preset: Literal["demo", "config-e", "config-f"] = "config-e",
+    kimg: float = 0.0,
+    keep_snapshots: int = 25,
+    checkpoint_uri: str = "",
+    seed: int = 0,
+) -> TrainedGan:
+    """Train a StyleGAN2 on an image set, or go on with an interrupted training: run the same command again.
+
+    Args:
+        images: Image set to learn from.
+        run: Folder to write; it appears when training is complete. The work goes on in `<run>.checkpoint` beside it.
+        label: Class to learn; `all` trains one class-conditional network on both.
+        preset: `demo` (minutes on a laptop at 32 x 32), `config-e` or `config-f` (days on a GPU at 256 x 256).
+        kimg: Length in thousands of real images; 0 takes the preset's.
+        keep_snapshots: Snapshots to keep at most, thinned evenly as training goes on.
+        checkpoint_uri: Folder that outlives the machine, to work in instead; it is kept when training is complete.
+        seed: Seed of initial weights, latents, noise and the order of the images.
+
+    Returns:
+        Where the run lies, its length and its snapshots.
+
+    Raises:
+        ValueError: A setting is out of range, or the checkpoint belongs to another configuration or other images.
+        FileExistsError: `run` holds something already.
+        TrainingStoppedError: SIGTERM came; the same command goes on from the checkpoint.
+        TrainingDivergedError: The losses left the finite, or all bounds.
+    """
+    from regan.data.imageset import ImageSet
+    from regan.data.output import require_free
+    from regan.gan.configuration import configure
+    from regan.gan.inputs import contents_hash, decode
+
+    started = time.monotonic()
+    require_free(Path(run))
+    if keep_snapshots < 2:
+        raise ValueError(f"`keep_snapshots` must be at least 2. Received keep_snapshots={keep_snapshots}.")
+    source = ImageSet.open(images)
+    rows = source.rows if label == "all" else source.with_label(label)
+    if not rows:
+        raise ValueError(f"There must be images to learn from. {images} has none of label={label!r}.")
+    labels = source.classes if label == "all" else (label,)
+    config = configure(preset, size=source.size, channels=source.channels, labels=labels, seed=seed, kimg=kimg)
+    training_index = {(row.sha256, row.group) for row in rows} | source.training_index()
+    with _work_folder(Path(run), checkpoint_uri) as work:
+        # Only now: the framework takes seconds to load, and a wrong call should not wait for it.
+        from regan.gan.trainer import Trainer
+
+        trainer = Trainer(
+            config,
+            decode(source, rows, labels, work),
+            work,
+            classes=source.classes,
+            contents=contents_hash(rows),
+            training_index=training_index,
+            keep_snapshots=keep_snapshots,
+        )
+        result = trainer.run()
+        settings = {"label": label, "preset": preset, "keep_snapshots": keep_snapshots}
+        about = {"classes": list(source.classes), "preset": preset}
+        seconds = time.monotonic() - started
+        trained = _write_run(Path(run), work, images, config, result, about, settings, training_index, seconds)
+    if not checkpoint_uri:
+        shutil.rmtree(work)
+    return trained
+
+
+@contextmanager
+def _work_folder(run: Path, checkpoint_uri: str) -> Iterator[Path]:
+    """The stable folder that the training works in, held by this process alone."""
+    if "://" in checkpoint_uri:
+        raise ValueError(
+            "`checkpoint_uri` must be a local or mounted folder in this version. "
+            f"Received checkpoint_uri={checkpoint_uri!r}. Mount the bucket, or leave it empty."
+        )
+    work = Path(checkpoint_uri) if checkpoint_uri else run.with_name(f"{run.name}.checkpoint")
+    work.mkdir(parents=True, exist_ok=True)
+    with (work / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RuntimeError(
+                f"Only one process may train in {work}, and another one does. Wait for it, or use another `run`."
+            ) from error
+        yield work
+
+
+def _write_run(
+    run: Path,
+    work: Path,
+    images: str | Path,
+    config: "GanConfig",
+    result: "TrainingResult",
+    about: dict[str, Any],
+    settings: dict[str, Any],
+    training_index: set[tuple[str, str]],
+    seconds: float,
+) -> TrainedGan:
+    """Copy what the run keeps out of the work folder, and describe it."""
+    from regan.data.history import contact_sheet, write_step
+    from regan.data.model import write_model
+    from regan.data.output import writing
+    from regan.gan.log import LOG, TENSORBOARD, read_log
+    from regan.gan.sampling import SNAPSHOTS, snapshots
+
+    model = {
+        **about,
+        "configuration": config.to_dict(),
+        "labels": list(config.labels),
+        "size": config.size,
+        "channels": config.channels,
+        "kimg": result.kimg,
+    }
+    with writing(run) as folder:
+        for part in (SNAPSHOTS, TENSORBOARD):
+            shutil.copytree(work / part, folder / part)
+        shutil.copyfile(work / LOG, folder / LOG)
+        write_model(folder, kind="run", weights=None, metadata=model, training_index=training_index)
+        num_snapshots = len(snapshots(folder))
+        write_step(
+            folder,
+            "train_gan",
+            {"images": images},
+            settings={**config.to_dict(), **settings},
+            counts={"num_snapshots": num_snapshots},
+            figures={
+                "kimg": result.kimg,
+                "images_per_second": result.images_per_second,
+                "num_parameters_generator": result.num_parameters["generator"],
+                "num_parameters_discriminator": result.num_parameters["discriminator"],
+            },
+            curves=_curves(read_log(work)),
+            thumbnails={"samples": contact_sheet(result.samples)},
+            seconds=seconds,
+        )
+    return TrainedGan(path=run, kimg=result.kimg, num_snapshots=num_snapshots, seconds=result.seconds)
+
+
+def _curves(lines: list[dict[str, float]]) -> dict[str, dict[str, Any]]:
+    """Figures of the log over kimg, for those that were computed."""
+    curves = {}
+    for name in _CURVES:
+        points = [(line["kimg"], line[name]) for line in lines if name in line]
+        if points:
+            x, y = zip(*points, strict=True)
+            curves[name] = {"x": list(x), "y": list(y), "x_label": "kimg", "y_label": name.replace("_", " ")}
+    return curves
