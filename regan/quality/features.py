@@ -73,6 +73,11 @@ class FeatureExtractor:
         return Scale.from_features(real) if self.scaled else np.asarray
 
 
+def batch_size(size: int, channels: int) -> int:
+    """Images to hold at a time, so that a batch takes at most 16 MiB."""
+    return max(1, min(256, 2**24 // (size * size * channels)))
+
+
 def feature_extractor(features: str) -> FeatureExtractor:
     """Extractor by name.
 

@@ -1,13 +1,14 @@
 """The nearest training image of each image in pixel space, after mirroring and small shifts, coarse to fine."""
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 SIDE = 32  # of the coarse comparison, pixels
 REACH = 2  # largest shift of the coarse comparison, pixels of 32: 6 % of the width
 NUM_NEIGHBOURS = 50  # whose mean distance says how far unrelated images are
+LEAST_NEIGHBOURS = 3  # training images that each image must be compared with
 _NUM_CANDIDATES = 3  # coarse neighbours that are compared at full size
 _BLOCK_BYTES = 128 * 2**20  # of distances, or of full-size images, held at a time
 _SHIFTS = [(down, right) for down in range(-REACH, REACH + 1) for right in range(-REACH, REACH + 1)]
@@ -39,6 +40,16 @@ class Nearest:
     def __len__(self) -> int:
         return len(self.index)
 
+    @classmethod
+    def none(cls) -> "Nearest":
+        """The result of a search for no images."""
+        return cls(np.empty(0, int), np.empty(0), np.empty(0), np.empty(0))
+
+    @classmethod
+    def join(cls, parts: Sequence["Nearest"]) -> "Nearest":
+        """The entries of several results, one after the other; at least one result."""
+        return cls(*(np.concatenate([getattr(part, one.name) for part in parts]) for one in fields(cls)))
+
 
 class NearestImages:
     """Training images, ready to be searched: 32 x 32 reductions stay in memory, full sizes are fetched as needed.
@@ -59,10 +70,10 @@ class NearestImages:
             reduced.append(_flat(_window(small, REACH, 0, 0)))
             detail.append(_detail_power(batch, small))
         self._detail = np.concatenate(detail)
-        if len(self._detail) < 3:
+        if len(self._detail) < LEAST_NEIGHBOURS:
             raise ValueError(
-                "The search for nearest training images needs at least 3 of them, to know how far apart images are "
-                f"that have nothing in common. Received {len(self._detail)}."
+                f"The search for nearest training images needs at least {LEAST_NEIGHBOURS} of them, to know how far "
+                f"apart unrelated images are. Received {len(self._detail)}."
             )
         self._reduced = np.concatenate(reduced[1:])
         self._powers = np.mean(self._reduced**2, axis=1)
@@ -75,20 +86,19 @@ class NearestImages:
         """Nearest training image of every image of a stream.
 
         Args:
-            batches: uint8 `(b, size, size, channels)`, of the training images' shape; at least one image.
+            batches: uint8 `(b, size, size, channels)`, of the training images' shape.
             exclude: bool `(n, number of training images)`, the training images that an image is not compared with, such
                 as itself; at least 3 must remain for each.
 
         Returns:
             One entry an image, in order.
         """
-        parts, start = [], 0
+        parts, start = [Nearest.none()], 0
         for batch in self._pieces(batches):
             hidden = None if exclude is None else exclude[start : start + len(batch)]
             parts.append(self._search(batch, hidden))
             start += len(batch)
-        names = ("index", "distance", "coarse_ratio", "fine_ratio")
-        return Nearest(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+        return Nearest.join(parts)
 
     def _pieces(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         for batch in batches:

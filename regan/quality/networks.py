@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _INPUT_SIDE = {"InceptionV3": 299, "InceptionResNetV2": 299, "Xception": 299}  # of their training, pixels
 _USUAL_SIDE = 224
+_BATCH_SIZE = 32
 
 
 def network_extractor(features: str) -> FeatureExtractor:
@@ -48,10 +49,17 @@ def network_extractor(features: str) -> FeatureExtractor:
     preprocess = sys.modules[build.__module__].preprocess_input
 
     def extract(images: np.ndarray) -> np.ndarray:
-        inputs = preprocess(_resize(images, side))
-        return np.asarray(network.predict_on_batch(inputs), np.float64)
+        parts = [images[start : start + _BATCH_SIZE] for start in range(0, len(images), _BATCH_SIZE)]
+        return np.concatenate([_features(network, preprocess(_resize(part, side))) for part in parts])
 
     return FeatureExtractor(path, _hash(network), int(network.output_shape[-1]), extract)
+
+
+def _features(network: "keras.Model", inputs: np.ndarray) -> np.ndarray:
+    # Batches of one size, so that the network is compiled once.
+    padded = np.zeros((_BATCH_SIZE, *inputs.shape[1:]), np.float32)
+    padded[: len(inputs)] = inputs
+    return np.asarray(network.predict_on_batch(padded), np.float64)[: len(inputs)]
 
 
 def _build(build: Callable[..., Any], side: int, layer: str, weights: str) -> "keras.Model":

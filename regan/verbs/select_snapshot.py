@@ -1,0 +1,281 @@
+"""Keep the snapshot of a run whose images are closest to the real ones."""
+
+import csv
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from regan.data.imageset import ImageSet
+    from regan.progress import Progress
+    from regan.quality.features import FeatureExtractor
+
+_LOG = logging.getLogger("regan")
+DISTANCES = "distances.csv"
+
+
+@dataclass(frozen=True)
+class SelectedSnapshot:
+    """Result of `select_snapshot`.
+
+    Attributes:
+        path: The generator.
+        kimg: Thousands of real images that had trained it.
+        kernel_distance: Its kernel distance to the real images.
+        frechet_distance: Its Frechet distance to them.
+    """
+
+    path: Path
+    kimg: float
+    kernel_distance: float
+    frechet_distance: float
+
+
+def select_snapshot(
+    run: str | Path,
+    images: str | Path,
+    generator: str | Path,
+    *,
+    features: str = "radiomic",
+    num_images: int = 2_000,
+    truncation_psi: float = 1.6,
+    seed: int = 0,
+) -> SelectedSnapshot:
+    """Keep the snapshot whose images are closest to the real ones.
+
+    Every snapshot makes images from the same seeds at the psi that will be released. They are measured against the real
+    images of their own class, and the distances of the classes are averaged, so that mixed-up classes are seen. The
+    snapshot with the least kernel distance is kept; the Frechet distance is shown beside it.
+
+    Args:
+        run: Training run, with its snapshots.
+        images: Real images, never those that the classifiers are tested on; usually those that trained the run.
+        generator: Folder to write: the kept snapshot and `distances.csv`.
+        features: What distances are measured on: `radiomic`, a keras.applications network, or one of our classifiers.
+        num_images: Synthetic images per snapshot, equally many of each class.
+        truncation_psi: Psi at which the images will be made for release.
+        seed: First latent seed.
+
+    Returns:
+        The kept snapshot and its distances.
+
+    Raises:
+        FileNotFoundError: The run or its snapshots are missing.
+        FileExistsError: `generator` holds something already.
+        ValueError: A setting is out of range, or run and images do not fit each other.
+    """
+    started = time.monotonic()
+    _require_settings(num_images, truncation_psi, seed)
+    from regan.data.imageset import ImageSet
+    from regan.data.output import require_free, writing
+    from regan.quality.features import feature_extractor
+
+    require_free(Path(generator))
+    image_set = ImageSet.open(images)
+    paths, labels = _open_run(run, image_set)
+    extractor = feature_extractor(features)
+    real = _real_features(image_set, labels, extractor)
+    sample = _Sample(labels, num_images // len(labels), truncation_psi, seed)
+    rows, best, kept = _measure_all(paths, real, extractor, sample)
+    settings = {
+        "extractor": extractor.name,
+        "extractor_hash": extractor.hash,
+        "num_images": num_images,
+        "truncation_psi": truncation_psi,
+        "seed": seed,
+        "labels": labels,
+    }
+    figures = {name: rows[best][name] for name in ("kimg", "kernel_distance", "frechet_distance")}
+    with writing(generator) as folder:
+        _write_distances(folder / DISTANCES, rows, best)
+        _copy_snapshot(paths[best], folder, image_set, labels, {"selected": rows[best] | settings})
+        _write_history(
+            folder,
+            {"run": run, "images": images},
+            settings,
+            figures | _floor(*kept, seed),
+            rows,
+            time.monotonic() - started,
+        )
+    _LOG.info("Kept the snapshot of %g kimg: kernel distance %.4g", figures["kimg"], figures["kernel_distance"])
+    return SelectedSnapshot(path=Path(generator), **figures)
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """The synthetic images that every snapshot is measured on."""
+
+    labels: tuple[str, ...]
+    per_class: int
+    truncation_psi: float
+    seed: int
+
+
+_Features = dict[str, "np.ndarray"]  # by class, on the scale of the real images
+
+
+def _require_settings(num_images: int, truncation_psi: float, seed: int) -> None:
+    from regan.quality.distances import LEAST_IMAGES
+
+    if num_images < 2 * LEAST_IMAGES:
+        raise ValueError(f"`num_images` must be at least {2 * LEAST_IMAGES}. Received num_images={num_images}.")
+    if not 0 <= truncation_psi <= 10:
+        raise ValueError(f"`truncation_psi` must be between 0 and 10. Received truncation_psi={truncation_psi}.")
+    if seed < 0:
+        raise ValueError(f"`seed` must be 0 or more: it is the first latent seed. Received seed={seed}.")
+
+
+def _open_run(run: str | Path, images: "ImageSet") -> tuple[list[Path], tuple[str, ...]]:
+    """Snapshots of the run and the classes that it makes; ValueError where the images do not fit."""
+    from regan.data.model import read_model
+    from regan.quality.distances import LEAST_IMAGES
+
+    model = read_model(run, "run")
+    if (model["size"], model["channels"]) != (images.size, images.channels):
+        raise ValueError(
+            "The real images must be of the size and channels of the run. Received images of "
+            f"{images.size} pixels and {images.channels} channels for a run of {model['size']} and {model['channels']}."
+        )
+    labels = tuple(model["labels"])
+    for label in labels:
+        if images.counts.get(label, 0) < LEAST_IMAGES:
+            raise ValueError(
+                f"There must be at least {LEAST_IMAGES} real images of each class of the run ({', '.join(labels)}). "
+                f"Received {images.counts.get(label, 0)} of {label} in {images.path}."
+            )
+    from regan.gan.sampling import snapshots
+
+    paths = snapshots(run)
+    if not paths:
+        raise FileNotFoundError(
+            f"The run must hold at least one snapshot. Received {run}, which has none: train again."
+        )
+    return paths, labels
+
+
+def _real_features(images: "ImageSet", labels: tuple[str, ...], extractor: "FeatureExtractor") -> _Features:
+    from regan.quality.features import batch_size
+
+    num = batch_size(images.size, images.channels)
+    return {label: extractor(batch for batch, _ in images.batches(num, images.with_label(label))) for label in labels}
+
+
+def _measure_all(
+    paths: list[Path], real: _Features, extractor: "FeatureExtractor", sample: _Sample
+) -> tuple[list[dict[str, Any]], int, tuple[_Features, _Features]]:
+    """A row of distances for each snapshot, the best one's number, and the (real, synthetic) features behind it."""
+    import numpy as np
+
+    from regan.progress import Progress
+
+    scale = extractor.scale(np.concatenate(list(real.values())))
+    scaled = {label: scale(values) for label, values in real.items()}
+    rows: list[dict[str, Any]] = []
+    best, kept = 0, scaled
+    total = len(paths) * sample.per_class * len(sample.labels)
+    with Progress("Measure snapshots", total) as progress:
+        for path in paths:
+            kimg, raw = _synthetic_features(path, extractor, sample, progress)
+            synthetic = {label: scale(values) for label, values in raw.items()}
+            rows.append({"kimg": kimg} | _row(scaled, synthetic, sample.seed))
+            if rows[-1]["kernel_distance"] <= rows[best]["kernel_distance"]:
+                best, kept = len(rows) - 1, synthetic
+    return rows, best, (scaled, kept)
+
+
+def _synthetic_features(
+    snapshot: Path, extractor: "FeatureExtractor", sample: _Sample, progress: "Progress"
+) -> tuple[float, _Features]:
+    from regan.gan.sampling import Generator
+
+    generator = Generator.load(snapshot)
+    seeds = range(sample.seed, sample.seed + sample.per_class)
+
+    def counted(label: str) -> Iterator["np.ndarray"]:
+        for batch in generator.images(seeds, label, sample.truncation_psi):
+            yield batch
+            progress.advance(len(batch), kimg=generator.kimg)
+
+    return generator.kimg, {label: extractor(counted(label)) for label in sample.labels}
+
+
+def _row(real: _Features, synthetic: _Features, seed: int) -> dict[str, Any]:
+    from regan.quality.distances import distances, mean_distances
+
+    of_class = {label: distances(real[label], synthetic[label], seed=seed) for label in real}
+    mean = mean_distances(list(of_class.values()))
+    return {
+        "kernel_distance": mean.kernel.value,
+        "kernel_distance_standard_error": mean.kernel.standard_error,
+        "frechet_distance": mean.frechet,
+        "num_images": sum(map(len, synthetic.values())),
+        **{f"kernel_distance_{label}": one.kernel.value for label, one in of_class.items()},
+    }
+
+
+def _floor(real: _Features, synthetic: _Features, seed: int) -> dict[str, float]:
+    """What two halves of the real images give, and the kept snapshot at the same numbers of images."""
+    from regan.quality.distances import distances, halves, mean_distances
+
+    first, second = ({label: halves(values, seed=seed)[side] for label, values in real.items()} for side in (0, 1))
+    floor = mean_distances([distances(first[label], second[label], seed=seed) for label in real])
+    beside = [distances(first[label], synthetic[label][: len(second[label])], seed=seed) for label in real]
+    return {
+        "floor_kernel_distance": floor.kernel.value,
+        "floor_kernel_distance_standard_error": floor.kernel.standard_error,
+        "floor_frechet_distance": floor.frechet,
+        "frechet_distance_at_floor": mean_distances(beside).frechet,
+        "floor_num_images": sum(map(len, second.values())),
+    }
+
+
+def _write_distances(path: Path, rows: list[dict[str, Any]], best: int) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [*rows[0], "kept"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(row | {"kept": number == best} for number, row in enumerate(rows))
+
+
+def _copy_snapshot(
+    snapshot: Path, folder: Path, images: "ImageSet", labels: tuple[str, ...], about: Mapping[str, Any]
+) -> None:
+    from regan.data.model import read_model, read_training_index, read_weights, write_model
+
+    own = ("kind", "format", "versions")
+    metadata = {name: value for name, value in read_model(snapshot, "generator").items() if name not in own}
+    chosen_by = {(row.sha256, row.group) for label in labels for row in images.with_label(label)}
+    write_model(
+        folder,
+        kind="generator",
+        weights=read_weights(snapshot),
+        metadata={**metadata, **about},
+        training_index=read_training_index(snapshot) | chosen_by | images.training_index(),
+    )
+
+
+def _write_history(
+    folder: Path,
+    inputs: Mapping[str, str | Path],
+    settings: Mapping[str, Any],
+    figures: Mapping[str, float],
+    rows: list[dict[str, Any]],
+    seconds: float,
+) -> None:
+    from regan.data.history import write_step
+
+    columns = ("kimg", "kernel_distance", "kernel_distance_standard_error", "frechet_distance", "num_images")
+    write_step(
+        folder,
+        "select_snapshot",
+        inputs,
+        settings=settings,
+        counts={"num_snapshots": len(rows)},
+        figures=figures,
+        tables={"distances": [{name: row[name] for name in columns} for row in rows]},
+        seconds=seconds,
+    )
