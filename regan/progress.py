@@ -2,10 +2,12 @@
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 
 _LOG = logging.getLogger("regan")
+_LINES = 6  # the speed that is told is that of the latest lines
 
 
 class Progress:
@@ -34,6 +36,8 @@ class Progress:
         self._seconds_between, self._clock = seconds_between, clock
         self._done = 0.0
         self._started = self._last_line = clock()
+        # (seconds, units done) at the latest lines. The first unit is left out: it waits for imports and compilers.
+        self._marks: deque[tuple[float, float]] = deque(maxlen=_LINES)
 
     def __enter__(self) -> "Progress":
         return self
@@ -47,16 +51,22 @@ class Progress:
         """Count `n` more units; `figures` are shown in the line, as `name value`."""
         self._done += n
         now = self._clock()
+        if not self._marks:
+            self._marks.append((now, self._done))
         if now - self._last_line < self._seconds_between:
             return
         self._last_line = now
-        rate = self._done / (now - self._started)
-        line = (
-            f"{self._what}: {_count(self._done)} of {_count(self._total)} {self._unit} "
-            f"({self._done / self._total:.0%}), {rate:.3g} {self._unit}/s, "
-            f"{duration(max(self._total - self._done, 0) / rate)} left"
-        )
-        _LOG.info("%s", ", ".join([line, *(f"{name.replace('_', ' ')} {_figure(v)}" for name, v in figures.items())]))
+        told = [f"{self._what}: {_count(self._done)} of {_count(self._total)} {self._unit} ({self._share():.0%})"]
+        since, before = self._marks[0]
+        if self._done > before and now > since:
+            rate = (self._done - before) / (now - since)
+            told += [f"{rate:.3g} {self._unit}/s", f"{duration(max(self._total - self._done, 0) / rate)} left"]
+            self._marks.append((now, self._done))
+        told += [f"{name.replace('_', ' ')} {_figure(value)}" for name, value in figures.items()]
+        _LOG.info("%s", ", ".join(told))
+
+    def _share(self) -> float:
+        return min(self._done / self._total, 1.0)
 
 
 def duration(seconds: float) -> str:
