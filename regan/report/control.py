@@ -81,8 +81,8 @@ def _reading(
             "warning",
             f"The filter, not the images, taught the {name}",
             f"{told} The control learned from as many unfiltered images of the same generators and is near guessing. "
-            f"So the images themselves say little about the two classes; the {name} mostly learned the rule by which the "
-            "teacher picked them. Do not take its AUC as a sign of good synthetic images.",
+            f"So the images themselves say little about the two classes; the {name} mostly learned the rule by which "
+            "the teacher picked them. Do not take its AUC as a sign of good synthetic images.",
         )
     if near_chance(control) and near_chance(candidate):
         return Reading(
@@ -104,7 +104,7 @@ def _reading(
     return Reading(
         "plain",
         "The images carry the difference themselves" if not near_chance(control) else "The control is near guessing",
-        f"{told} No difference between filtered and unfiltered images was shown; that does not mean that there is none.",
+        f"{told} No difference between filtered and unfiltered images was shown, which does not mean there is none.",
     )
 
 
@@ -112,14 +112,14 @@ def _missing(name: str) -> Reading:
     return Reading(
         "caution",
         "There is no control",
-        f"Nobody can tell here whether the {name} learned from the images or from the teacher's choice of them: keeping "
+        f"Nobody can tell whether the {name} learned from the images or from the teacher's choice of them: keeping "
         "what the teacher agrees with can write the teacher's rule into worthless images. Train a second student on as "
         "many unfiltered images and give its predictions as `control`.",
     )
 
 
 def _unfair(candidate: Arm, control: Arm) -> list[Reading]:
-    sizes = [arm.classifier.figures.get("num_images") if arm.classifier else None for arm in (candidate, control)]
+    sizes = [candidate.num_images, control.num_images]
     rules = {str(step.settings.get("rule")) for step in control.filters} - {"none"}
     said = []
     if all(words.is_number(size) for size in sizes) and sizes[0] != sizes[1]:

@@ -56,7 +56,7 @@ def learned_from(arm: Arm) -> str:
     """What trained a classifier, in a few words: `5,000 synthetic images, filtered by agreement`."""
     if arm.classifier is None:
         return "Its history is not known."
-    count = arm.classifier.figures.get("num_images", arm.classifier.counts.get("num_images"))
+    count = arm.num_images
     kind = "synthetic" if arm.synthetic else "real"
     images = words.plural(count, f"{kind} image") if words.is_number(count) else f"{kind} images"
     rules = [str(step.settings.get("rule", "")) for step in arm.filters]

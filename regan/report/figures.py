@@ -62,30 +62,37 @@ def smoothed(y: Sequence[float]) -> np.ndarray:
 def difference_figure(rows: Sequence[Difference], margin: float, measure: str, name: str) -> str:
     """Intervals of differences beside zero and the declared margin; the first row is the declared comparison."""
     with svg.style():
-        figure = svg.new_figure(460, 92 + 52 * len(rows))
+        figure = svg.new_figure(460, 66 + 52 * len(rows))
         ax = figure.add_subplot()
         reach = [-margin, 0.0, *(edge for row in rows for edge in (row.lower, row.upper))]
         span = max(max(reach) - min(reach), 2 * margin)
         left, right = min(reach) - 0.12 * span, max(max(reach), margin / 2) + 0.12 * span
-        ax.axvline(-margin, color="#8a3a06", lw=1.2, ls=(0, (4, 3)))
-        ax.axvline(0, color=svg.INK, lw=1.2)
         for place, row in enumerate(rows):
-            ax.fill_between([left, -margin], -place - 0.24, -place + 0.24, color="#f6e5d8", lw=0, zorder=0.5)
+            _draw_band(ax, -place, left, right, margin)
             _draw_difference(ax, -place, row, left)
-        ax.set(xlim=(left, right), ylim=(0.6 - len(rows), 0.72), yticks=[], xlabel=f"Difference in {measure}")
+        ax.set(xlim=(left, right), ylim=(0.6 - len(rows), 0.72), yticks=[])
         ax.spines["left"].set_visible(False)
-        ax.grid(False, axis="y")
-        top = ax.secondary_xaxis("top")
-        top.set_xticks([-margin, 0], [f"margin {words.signed(-margin, 2)} ", " no difference"])
-        at_margin, at_zero = top.get_xticklabels()
-        at_margin.set_horizontalalignment("right")
-        at_zero.set_horizontalalignment("left")
-        top.spines["top"].set_visible(False)
-        top.tick_params(length=0, pad=1)
+        ax.grid(False)
+        ax.locator_params(axis="x", nbins=7)
+        below = ax.secondary_xaxis(-20 / 52 / (len(rows) + 0.12))
+        below.set_xticks([-margin, 0], ["beyond the margin  ", "  no difference"])
+        for label, side in zip(below.get_xticklabels(), ("right", "left")):
+            label.set(horizontalalignment=side, color=svg.INK)
+        below.spines["bottom"].set_visible(False)
+        below.tick_params(length=0, pad=1)
+        below.set_xlabel(f"Difference in {measure}")
         said = "; ".join(
             f"{r.label} {words.signed(r.value)} ({words.interval(r.lower, r.upper, sign=True)})" for r in rows
         )
         return svg.render(figure, name, f"Differences in {measure} with 95 % intervals, margin {margin:g}: {said}")
+
+
+def _draw_band(ax: Axes, place: float, left: float, right: float, margin: float) -> None:
+    low, high = place - 0.26, place + 0.26
+    ax.fill_between([-margin, right], low, high, color="#f1f4f6", lw=0, zorder=0.4)
+    ax.fill_between([left, -margin], low, high, color="#f6e0d0", lw=0, zorder=0.5)
+    ax.plot([0, 0], [low, high], color=svg.INK, lw=1.2, solid_capstyle="butt")
+    ax.plot([-margin, -margin], [low, high], color="#8a3a06", lw=1.2, ls=(0, (4, 3)))
 
 
 def _draw_difference(ax: Axes, place: float, row: Difference, text_at: float) -> None:
@@ -95,8 +102,7 @@ def _draw_difference(ax: Axes, place: float, row: Difference, text_at: float) ->
         ax.plot([edge, edge], [place - 0.09, place + 0.09], color=color, lw=2.0)
     ax.plot([row.value], [place], "o", color=color, ms=8, mec=svg.PAPER, mew=1.2)
     label = f"{row.label}: {words.signed(row.value)} ({words.interval(row.lower, row.upper, sign=True)})"
-    behind = {"facecolor": svg.PAPER, "edgecolor": "none", "pad": 1.5}
-    ax.text(text_at, place + 0.31, svg.clean(label), va="bottom", ha="left", fontsize=svg.FONT_SIZE, bbox=behind)
+    ax.text(text_at, place + 0.31, svg.clean(label), va="bottom", ha="left", fontsize=svg.FONT_SIZE)
 
 
 def line_figure(
@@ -160,7 +166,7 @@ def roc_figure(
         figure = svg.new_figure(440, 440)
         ax = figure.add_subplot()
         ax.plot([0, 1], [0, 1], color=svg.RULE, lw=1.2)
-        along = {"rotation": 45, "rotation_mode": "anchor", "ha": "center", "va": "top"}
+        along: Any = {"rotation": 45, "rotation_mode": "anchor", "ha": "center", "va": "top"}
         ax.text(0.71, 0.7, "guessing", color=svg.MUTED, fontsize=svg.FONT_SIZE - 1, **along)
         for line, operating_point in curves:
             ax.plot(line.x, line.y, color=line.color, ls=line.dashes, label=svg.clean(line.label))

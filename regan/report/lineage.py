@@ -39,6 +39,12 @@ class Arm:
         return any(step.verb in _MAKES_SYNTHETIC for step in self.image_steps)
 
     @property
+    def num_images(self) -> int | None:
+        """How many images it was trained on in the last round; None where the history does not say."""
+        told = self.classifier.counts | self.classifier.figures if self.classifier else {}
+        return told.get("num_images")
+
+    @property
     def filters(self) -> tuple[Step, ...]:
         """The steps that chose its training images."""
         return tuple(step for step in self.image_steps if step.verb == FILTER)

@@ -92,6 +92,7 @@ def _preparations(lineage: Lineage) -> list[dict[str, Any]]:
             "split": _split(step.tables.get("split", [])),
             "reasons": step.tables.get("refusal_reasons", []),
             "refused": step.private_tables.get("refused", []),
+            "groups": step.private_tables.get("groups", []),
             "num_refused": _figure(step, "num_refused"),
             "num_duplicates": _figure(step, "num_duplicates"),
             "num_label_conflicts": _figure(step, "num_label_conflicts"),

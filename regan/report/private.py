@@ -10,9 +10,13 @@ from regan.data.history import Step
 LEFT_OUT = "left out of the published copy"
 # Settings that name places on the disk or in the storage of those who made the images, which often name patients.
 _PLACES = frozenset(
-    ["source", "folder", "path", "output", "train", "validation", "test", "images", "run", "generator", "synthetic"]
-    + ["negative", "positive", "classifier", "predictions", "audit", "candidate", "reference", "control", "report"]
-    + ["release", "checkpoint_uri", "release_uri", "start"]
+    name
+    for names in (
+        "source folder path output release checkpoint_uri release_uri",
+        "train validation test images run generator synthetic negative positive classifier start",
+        "predictions audit candidate reference control report",
+    )
+    for name in names.split()
 )
 _HASH = re.compile(r"[0-9a-f]{16,64}")
 _LICENCES = frozenset({"license", "licence", "weights_license", "weights_licence"})

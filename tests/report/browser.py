@@ -1,4 +1,4 @@
-"""A page in headless Chromium over the DevTools protocol: what it logs, what it asks the network for, how wide it is."""
+"""A page in headless Chromium over the DevTools protocol: what it logs, what it asks for, how wide it is."""
 
 import base64
 import itertools
@@ -17,10 +17,9 @@ from typing import Any
 import pytest
 import websocket
 
-SWITCHES = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --remote-debugging-port=0 --remote-allow-origins=*"
-).split()
+QUIET = ("--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update")
+SWITCHES = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-sync", "--hide-scrollbars", *QUIET)
+REMOTE = ("--remote-debugging-port=0", "--remote-allow-origins=*")
 
 
 class Page:
@@ -97,7 +96,7 @@ def chromium_page() -> Iterator[Page]:
         log = Path(profile) / "stderr.txt"
         with log.open("w") as stderr:
             browser = subprocess.Popen(
-                [program, *SWITCHES, f"--user-data-dir={profile}/data", "about:blank"],
+                [program, *SWITCHES, *REMOTE, f"--user-data-dir={profile}/data", "about:blank"],
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
             )

@@ -5,11 +5,14 @@ from pathlib import Path
 import numpy as np
 
 from regan.data.history import contact_sheet, write_step
+from regan.data.imageset import ImageSetWriter
 from regan.data.phantom import phantom_image
 from regan.statistics.delong import auc
 from regan.statistics.predictions import Predictions
 
 CLASSES = ("benign", "malignant")
+GENERATOR = "9e" * 32
+TRAINING_INDEX = (("5eedf00d" * 8, "patient-Mustermann"),)
 
 
 def build_study(
@@ -25,12 +28,13 @@ def build_study(
     per_sheet: int = 16,
     source: str = "incoming/archive.zip",
     refused_file: str = "IMG_0433.png",
+    licence: str = "",
 ) -> dict[str, Path]:
     """Folders of every step, by name; `teacher`, `student` and `control` are distances between the classes' scores."""
     study = {name: root / name for name in ("prepared", "run", "generator", "filtered", "unfiltered", "audit")}
     study |= {f"raw_{place}": root / f"raw_{place}" for place in range(2)}
     _prepare(study["prepared"], classes, size, per_sheet, source, refused_file)
-    _train_gan(study["run"], study["prepared"], classes, size, per_sheet)
+    _train_gan(study["run"], study["prepared"], size, per_sheet, licence)
     _select(study["generator"], study["run"], study["prepared"])
     for place, label in enumerate(classes):
         _generate(study[f"raw_{place}"], study["generator"], label, _sheet(place, size, per_sheet, seed=3))
@@ -131,7 +135,7 @@ def _prepare(folder: Path, classes: tuple[str, str], size: int, count: int, sour
     )
 
 
-def _train_gan(folder: Path, images: Path, classes: tuple[str, str], size: int, count: int) -> None:
+def _train_gan(folder: Path, images: Path, size: int, count: int, licence: str) -> None:
     rng, kimg = np.random.default_rng(1), np.linspace(0, 24, 240)
 
     def curve(values: np.ndarray, noise: float) -> dict:
@@ -143,7 +147,8 @@ def _train_gan(folder: Path, images: Path, classes: tuple[str, str], size: int, 
         folder,
         "train_gan",
         {"images": images},
-        settings={"label": "all", "preset": "demo", "optimizer": {"rate": 0.0025, "betas": [0.0, 0.99]}, "seed": 0},
+        settings={"label": "all", "preset": "demo", "optimizer": {"rate": 0.0025, "betas": [0.0, 0.99]}, "seed": 0}
+        | ({"licence": licence} if licence else {}),
         figures={
             "kimg": 24.0,
             "images_per_second": 118.0,
@@ -213,6 +218,7 @@ def _filter(folder: Path, study: dict[str, Path], classes: tuple[str, str], size
     if rule != "none":
         sheets |= {f"refused_{label}": _sheet(1 - place, size, count, seed=5) for place, label in enumerate(classes)}
     folder.mkdir()
+    _write_images(folder, classes, size, rule)
     write_step(
         folder,
         "filter_images",
@@ -223,6 +229,24 @@ def _filter(folder: Path, study: dict[str, Path], classes: tuple[str, str], size
         thumbnails=sheets,
         seconds=9.1,
     )
+
+
+def _write_images(folder: Path, classes: tuple[str, str], size: int, rule: str) -> None:
+    settings = {"rule": rule, "made_with": {"classifier": "/hospital/Mustermann/teacher"}}
+    with ImageSetWriter(
+        folder,
+        size=size,
+        channels=1,
+        classes=classes,
+        origin="synthetic",
+        settings=settings,
+        training_index=TRAINING_INDEX,
+    ) as writer:
+        for place, label in enumerate(classes):
+            for seed in range(1, 7):
+                image = phantom_image(CLASSES[place], seed, size=size, seed=8)[..., np.newaxis]
+                group = "patient-Mustermann" if seed == 1 else ""
+                writer.add(image, label, generator=GENERATOR, seed=str(seed), psi="0.7", group=group)
 
 
 def _train_classifier(folder: Path, images: Path, validation: Path, role: str) -> None:

@@ -1,0 +1,241 @@
+"""Release audited synthetic images."""
+
+import json
+import logging
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from regan.data.history import Step
+    from regan.data.imageset import ImageSet
+
+_LOG = logging.getLogger("regan")
+DATASHEET, AUDIT, REPORT, CHECKSUMS = "DATASHEET.md", "audit.json", "report.html", "checksums.sha256"
+
+
+@dataclass(frozen=True)
+class PublishedImages:
+    """A release.
+
+    Attributes:
+        path: Folder of the release.
+        num_images: Number of images in it.
+        uri: Where a copy was pushed to; empty where none was.
+    """
+
+    path: Path
+    num_images: int
+    uri: str
+
+
+def publish_images(
+    images: str | Path,
+    audit: str | Path,
+    report: str | Path,
+    release: str | Path,
+    *,
+    release_uri: str = "",
+    title: str = "",
+) -> PublishedImages:
+    """Release audited synthetic images with datasheet, report, history and checksums.
+
+    Only what may leave the hospital is written: pixels are encoded anew, and images of patients, their hashes and
+    groups, and the names of files and folders stay behind. `sha256sum -c checksums.sha256` checks a copy.
+
+    Args:
+        images: Synthetic image set.
+        audit: Its audit, which must have passed.
+        report: Report on the classifier that was trained on these images.
+        release: Folder to write.
+        release_uri: Address such as `gs://bucket/folder` to push a copy to; empty for none.
+        title: Title of the datasheet; made from the classes where empty.
+
+    Returns:
+        Folder, number of images and address of the copy.
+
+    Raises:
+        FileNotFoundError: The images or the report are missing.
+        ValueError: The audit failed, audit or report are about other images, or the images are not synthetic.
+    """
+    from regan.data.history import write_step
+    from regan.data.imageset import ImageSet
+    from regan.data.output import writing
+
+    started = time.monotonic()
+    image_set = ImageSet.open(images)
+    evidence = _Evidence.of(image_set, Path(audit), Path(report))
+    settings = {"title": title or f"Synthetic {' and '.join(image_set.classes)} images", "release_uri": release_uri}
+    with writing(release) as folder:
+        _write_images(image_set, folder)
+        _write_audit(evidence.audit, folder / AUDIT)
+        with tempfile.TemporaryDirectory() as scratch:
+            write_step(
+                scratch,
+                "publish_images",
+                {"images": images, "audit": audit, "report": report},
+                settings=settings,
+                counts={"num_images": len(image_set)},
+                seconds=time.monotonic() - started,
+            )
+            steps = _write_history(Path(scratch), folder)
+        _write_papers(image_set, evidence.audit, steps, folder, settings["title"])
+        _write_checksums(folder)
+        if release_uri:
+            from regan.storage import push
+
+            push(folder, release_uri)
+    _LOG.info("Published %d images: %s", len(image_set), release_uri or release)
+    return PublishedImages(Path(release), len(image_set), release_uri)
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """The steps that say what the images are worth, checked to be about these very images."""
+
+    images: "Step"
+    audit: "Step"
+    compare: "Step"
+
+    @classmethod
+    def of(cls, image_set: "ImageSet", audit: Path, report: Path) -> "_Evidence":
+        made = _last_step(image_set.path, "images", None)
+        if image_set.origin != "synthetic":
+            raise ValueError(
+                "Only synthetic images are published, never those of patients. Received an image set of origin "
+                f"{image_set.origin!r}: {image_set.path}. Name the set that `filter_images` or `generate_images` wrote."
+            )
+        audited, compared = _last_step(audit, "audit", "audit_images"), _report_step(report)
+        _require_passed(audited, audit)
+        _require_about(made, audited, compared, audit, report)
+        return cls(made, audited, compared)
+
+
+def _last_step(folder: Path, argument: str, verb: str | None) -> "Step":
+    from regan.data.history import last_step
+
+    step = last_step(folder)
+    if step is None or (verb is not None and step.verb != verb):
+        wrote = "has no history" if step is None else f"was written by `{step.verb}`"
+        raise ValueError(
+            f"`{argument}` must be a folder that {f'`{verb}`' if verb else 'a verb of regan'} wrote, with its history. "
+            f"Received {argument}={folder}, which {wrote}."
+        )
+    return step
+
+
+def _report_step(report: Path) -> "Step":
+    if not (report / REPORT).is_file():
+        raise FileNotFoundError(
+            f"Images are published with the report on what they are worth. Received report={report}, which holds no "
+            f"`{REPORT}`. Run `compare_classifiers` first."
+        )
+    return _last_step(report, "report", "compare_classifiers")
+
+
+def _require_passed(audited: "Step", audit: Path) -> None:
+    if (verdict := audited.settings.get("verdict")) != "passed":
+        failed = [str(row.get("measure")) for row in audited.tables.get("audit", []) if row.get("passed") is False]
+        raise ValueError(
+            "Only images whose audit passed are published, because they may copy patients or miss what they should "
+            f"show. Received audit={audit} with verdict {verdict!r}{'; beyond its limit: ' if failed else ''}"
+            f"{', '.join(failed)}. Train, choose or filter anew and audit again."
+        )
+
+
+def _require_about(made: "Step", audited: "Step", compared: "Step", audit: Path, report: Path) -> None:
+    from regan.data.history import read_history
+    from regan.report.lineage import Lineage, parents
+
+    if made.id not in audited.inputs.get("synthetic", []):
+        raise ValueError(
+            "`audit` must be about the images that are published. "
+            f"Received audit={audit} of {', '.join(audited.inputs.get('synthetic', [])) or 'unknown images'}, and "
+            f"images written by {made.id}. Audit these images."
+        )
+    steps = read_history(report)
+    learned = [s.id for c in Lineage.of(steps).candidate.classifiers for s in parents(steps, c, "images")]
+    if made.id not in learned:
+        raise ValueError(
+            "`report` must be about a classifier that was trained on the images that are published. "
+            f"Received report={report}, whose candidate learned from {', '.join(learned) or 'unknown images'}, and "
+            f"images written by {made.id}. Train, evaluate and compare a classifier of these images."
+        )
+    shown = compared.inputs.get("audit", [])
+    if shown and audited.id not in shown:
+        raise ValueError(
+            "The report must show the audit that is published with it. "
+            f"Received audit={audit}, which is {audited.id}, and report={report}, which shows {', '.join(shown)}. "
+            "Compare again with this audit."
+        )
+
+
+def _write_images(image_set: "ImageSet", folder: Path) -> None:
+    from regan.data.imageset import ImageSetWriter
+    from regan.progress import Progress
+    from regan.report.private import public_settings
+
+    # Every image is decoded, checked and encoded anew, so that nothing but its pixels gets out; of its row only what
+    # tells how to make it again. The index of training images (hashes and groups of patients) is not written.
+    with (
+        ImageSetWriter(
+            folder,
+            size=image_set.size,
+            channels=image_set.channels,
+            classes=image_set.classes,
+            origin=image_set.origin,
+            settings=public_settings(image_set.settings),
+            shard_images=max(1000, -(-len(image_set) // ImageSetWriter.MAX_SHARDS)),
+        ) as writer,
+        Progress("Publish images", len(image_set)) as progress,
+    ):
+        for row, image in zip(image_set.rows, image_set.images()):
+            writer.add(image, row.label, generator=row.generator, seed=row.seed, psi=row.psi)
+            progress.advance()
+
+
+def _write_audit(audited: "Step", path: Path) -> None:
+    from regan.report.private import public_settings
+
+    public = {
+        "verdict": audited.settings.get("verdict"),
+        "settings": public_settings(audited.settings),
+        "figures": audited.figures,
+        "audit": audited.tables.get("audit", []),
+        "step": audited.id,
+    }
+    path.write_text(json.dumps(public, indent=1, sort_keys=True) + "\n")
+
+
+def _write_history(source: Path, folder: Path) -> "Mapping[str, Step]":
+    """Write the public part of the history of `source` into the release, and read it back."""
+    from regan.data.history import HISTORY, read_history
+    from regan.report.private import public_settings
+
+    (folder / HISTORY).mkdir()
+    for path in sorted((source / HISTORY).glob("*.json")):
+        public: dict[str, Any] = json.loads(path.read_text())
+        public["settings"] = public_settings(public["settings"])
+        (folder / HISTORY / path.name).write_text(json.dumps(public, indent=1, sort_keys=True) + "\n")
+    return read_history(folder)
+
+
+def _write_papers(
+    image_set: "ImageSet", audited: "Step", steps: "Mapping[str, Step]", folder: Path, title: str
+) -> None:
+    from regan.report.datasheet import write_datasheet
+    from regan.report.page import write_report
+
+    write_report(steps, folder / REPORT, include_private=False)
+    write_datasheet(steps, image_set, audited.id, folder / DATASHEET, title=title)
+
+
+def _write_checksums(folder: Path) -> None:
+    from regan.data.imageset import file_hash
+
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    lines = [f"{file_hash(folder / name)}  {name}\n" for name in names]
+    (folder / CHECKSUMS).write_text("".join(lines))
