@@ -20,7 +20,7 @@ def generate_images(
     Args:
         generator: Kept snapshot of a training run.
         label: Class to make; "all" = every class that the generator knows.
-        seeds: Latent seeds, first and last, as "1-25000"; "1-25000+3" = the third range of that length after it.
+        seeds: Latent seeds, as "1-25000" or "1-10,20"; "1-100+2" = the second range of that length after 1-100.
         truncation_psi: Spread of the latents: 0 = the average image, 1 = as trained, above 1 = wider.
 
     Returns:

@@ -171,8 +171,9 @@ class LocalRun:
         if not step.ran:
             self._say(f"{self._place(step)} {step.title}: kept from an earlier run")
             return
-        figures = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in figures_of(step.outputs).items())
-        self._say(f"    done in {duration(time.monotonic() - step.started)}{': ' if figures else ''}{figures}")
+        figures = sorted(figures_of(step.outputs).items())
+        told = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in figures)
+        self._say(f"    done in {duration(time.monotonic() - step.started)}{': ' if told else ''}{told}")
 
     def _place(self, step: Step) -> str:
         return f"[{step.number:{len(str(self._num_steps))}}/{self._num_steps}]"
@@ -180,11 +181,7 @@ class LocalRun:
     def _begin(self) -> Step:
         step: Step = self._here.step
         step.ran = True
-        left = self._num_steps - step.number
-        self._say(
-            f"{self._place(step)} {step.title}  ({duration(time.monotonic() - self._started)} so far, "
-            f"{left} {'step' if left == 1 else 'steps'} left after this)"
-        )
+        self._say(f"{self._place(step)} {step.title}  ({duration(time.monotonic() - self._started)} so far)")
         return step
 
     def _hear(self, step: Step, lines: Iterable[str]) -> None:

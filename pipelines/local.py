@@ -30,7 +30,7 @@ from pipelines.synthetic_training_set import synthetic_training_set
 from regan.data import phantom
 from regan.progress import duration
 
-PHANTOM_SETTINGS = {"per_class": 590, "size": 64, "seed": 0}  # 150 a class for the test leave 396 to train on
+PHANTOM_SETTINGS = {"per_class": 600, "size": 64, "seed": 0}  # 150 a class for the test leave 405 to train on
 _NOT_IN_CHECKPOINT = ("report_", "gpu_", "classifier_")
 
 

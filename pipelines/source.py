@@ -2,10 +2,12 @@
 
 import fnmatch
 import hashlib
+import os
 import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
+
+from regan.storage import is_uri, list_files
 
 IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".dcm"}
 
@@ -33,32 +35,16 @@ class Source:
 
         Raises:
             FileNotFoundError: Nothing lies there.
+            OSError: Storage does not answer; see `regan.storage.list_files`.
         """
-        from regan.storage import is_uri, list_files
-
-        if is_uri(path):
-            return cls._of(path, [(file.name, file.size, file.version) for file in list_files(path)])
-        folder = Path(path).expanduser().absolute()
-        if not folder.exists():
-            raise FileNotFoundError(
-                f"The source must be a folder or an archive with one folder of images for each class. Received {path}, "
-                f"which does not exist (looked in {folder.parent})."
-            )
-        if folder.is_dir():
-            files = [(file.relative_to(folder).as_posix(), file) for file in sorted(folder.rglob("*"))]
-        else:
-            files = [(folder.name, folder)]
-        listing = [(name, file.stat().st_size, file.stat().st_mtime_ns) for name, file in files if file.is_file()]
-        source = cls._of(str(folder), listing)
-        if zipfile.is_zipfile(folder):
-            with zipfile.ZipFile(folder) as archive:
-                return cls(source.uri, tuple(archive.namelist()), source.version)
-        return source
-
-    @classmethod
-    def _of(cls, uri: str, listing: Sequence[tuple[str, int, object]]) -> "Source":
-        version = hashlib.sha256(repr(listing).encode()).hexdigest()[:16]
-        return cls(uri, tuple(name for name, *_ in listing), version)
+        uri = path if is_uri(path) else os.path.abspath(os.path.expanduser(path))
+        files = list_files(uri)
+        listing = "\n".join(f"{file.name}\t{file.size}\t{file.version}" for file in files)
+        names = tuple(file.name for file in files)
+        if zipfile.is_zipfile(uri):
+            with zipfile.ZipFile(uri) as archive:
+                names = tuple(archive.namelist())
+        return cls(uri, names, hashlib.sha256(listing.encode()).hexdigest()[:16])
 
     def count(self, label: str, mask_pattern: str) -> int:
         """Number of images of a class, as far as names tell.

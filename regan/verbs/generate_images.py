@@ -46,7 +46,8 @@ def generate_images(
         generator: Generator, or one snapshot of a run.
         images: Image set to write.
         label: Class to make; `all` makes every class that the generator knows.
-        seeds: Latent seeds: numbers and ranges such as `1-25000` or `1-10,20`.
+        seeds: Latent seeds: numbers and ranges such as `1-25000` or `1-10,20`; `1-100+2` is the second range of that
+            length after 1-100.
         truncation_psi: Distance of the styles from their mean: 1 is what the generator was trained for, less gives
             more typical images, more gives more varied ones.
 
@@ -113,21 +114,25 @@ def generate_images(
 
 
 def parse_seeds(seeds: str) -> list[int]:
-    """Seeds of `1-25000` or `1-10,20`, in the order given.
+    """Seeds of `1-25000`, `1-10,20` or `1-100+2`, in the order given.
+
+    `1-100+2` is the second range of that length after it, 201-300: a pipeline gives each class and round its own seeds
+    without having to count.
 
     Raises:
         ValueError: The text cannot be read, a range runs backwards, or a seed is named twice.
     """
     numbers: list[int] = []
     for part in seeds.split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
-        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*(?:\+\s*(\d+)\s*)?)?", part)
+        first, last, ranges_on = (int(match[1]), int(match[2] or match[1]), int(match[3] or 0)) if match else (1, 0, 0)
         if last < first:
             raise ValueError(
                 "`seeds` must be numbers and rising ranges, separated by commas, such as '1-25000' or '1-10,20'. "
                 f"Received seeds={seeds!r}."
             )
-        numbers.extend(range(first, last + 1))
+        shift = ranges_on * (last + 1 - first)
+        numbers.extend(range(first + shift, last + 1 + shift))
     if len(set(numbers)) < len(numbers):
         raise ValueError(f"`seeds` must name each seed once, or images would be doubled. Received seeds={seeds!r}.")
     return numbers

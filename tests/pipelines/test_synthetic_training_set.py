@@ -7,6 +7,7 @@ import yaml
 
 from pipelines.compilation import manifests
 from pipelines.synthetic_training_set import synthetic_training_set
+from regan.verbs.generate_images import parse_seeds
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "pipelines/synthetic_training_set.yaml"
@@ -93,6 +94,12 @@ def test_the_two_classes_have_seeds_of_their_own(documents):
     ]
     parameter = "{{$.inputs.parameters['pipelinechannel--gan_seeds']}}"
     assert seeds == [f"{parameter}+0", f"{parameter}+1"]
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_image_i_of_class_k_in_round_r_has_a_seed_of_its_own(block):
+    # first_seed + ((r * 2 + k) * per_round) + i
+    assert parse_seeds(f"101-150+{block}") == [101 + block * 50 + i for i in range(50)]
 
 
 def test_one_conditional_network_or_one_a_class():
