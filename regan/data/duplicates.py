@@ -17,6 +17,7 @@ MAX_COSINE_BITS = 92
 MAX_GRADIENT_BITS = 76
 
 _SIDE = 16  # of the hash, so 16 * 16 bits
+_BLACK = 16  # grey levels; compressed black is not all 0
 _WORDS = _SIDE * _SIDE // 64
 _PAIRS_AT_ONCE = 2_000_000  # 16 MB a word
 
@@ -33,7 +34,7 @@ def fingerprint(picture: Image.Image) -> np.ndarray:
     References:
         Zauner, Implementation and benchmarking of perceptual image hash functions (2010).
     """
-    grey = picture.convert("L")
+    grey = _without_margins(picture.convert("L"))
     hashes = (imagehash.phash(grey, hash_size=_SIDE), imagehash.dhash(grey, hash_size=_SIDE))
     return np.concatenate([np.packbits(found.hash.ravel()).view(np.uint64) for found in hashes])
 
@@ -70,6 +71,12 @@ def near_duplicates(fingerprints: np.ndarray) -> Iterator[tuple[int, int]]:
         one, other = one + start, other + start
         within = _differing_bits(cosine[:, one], cosine[:, other]) <= MAX_COSINE_BITS
         yield from zip(one[within].tolist(), other[within].tolist())
+
+
+def _without_margins(grey: Image.Image) -> Image.Image:
+    """The part between black margins, which would make different pictures alike."""
+    content = grey.point([0] * _BLACK + [255] * (256 - _BLACK)).getbbox()
+    return grey.crop(content) if content else grey
 
 
 def _differing_bits(one: np.ndarray, other: np.ndarray) -> np.ndarray:

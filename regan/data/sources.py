@@ -253,7 +253,7 @@ class _Archive:
     def files(self) -> Iterator[SourceFile | Refusal]:
         seen: set[str] = set()
         for entry in sorted(self._archive.infolist(), key=lambda entry: entry.filename):
-            if entry.is_dir():
+            if entry.filename.endswith("/"):
                 continue
             name = entry.filename.replace("\\", "/")  # as some packers on Windows write
             reason, detail = self._objection(entry, name, seen)

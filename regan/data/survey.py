@@ -4,6 +4,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 
 import numpy as np
 from PIL import Image
@@ -77,8 +78,8 @@ def survey(
         ValueError: There are not two classes, or no picture of a class is usable.
     """
     candidates, refused = list_pictures(source, mask_pattern)
-    is_phantom = any(refusal.file == MARKER for refusal in refused)
-    refused = [refusal for refusal in refused if refusal.file != MARKER]
+    markers = [refusal for refusal in refused if PurePosixPath(refusal.file).name == MARKER]
+    refused = [refusal for refusal in refused if refusal not in markers]
     classes, labels = choose_classes(candidates, negative_class, positive_class)
     images: list[SurveyedImage] = []
     fingerprints: list[np.ndarray] = []
@@ -102,7 +103,7 @@ def survey(
         mixed_groups=_mixed(grouped),
         num_duplicates=len(kept) - len({image.sha256 for image in kept}),
         num_label_conflicts=len({image.sha256 for image in grouped} - {image.sha256 for image in kept}),
-        is_phantom=is_phantom,
+        is_phantom=any(_all_below(PurePosixPath(marker.file).parent, candidates) for marker in markers),
     )
 
 
@@ -172,6 +173,10 @@ def _mixed(images: Sequence[SurveyedImage]) -> frozenset[str]:
     for image in images:
         labels[image.group].add(image.label)
     return frozenset(group for group, own in labels.items() if len(own) > 1)
+
+
+def _all_below(folder: PurePosixPath, files: Sequence[SourceFile]) -> bool:
+    return all(folder in PurePosixPath(file.name).parents for file in files)
 
 
 def _require_usable(classes: tuple[str, str], images: Sequence[SurveyedImage], refused: Sequence[Refusal]) -> None:

@@ -20,6 +20,7 @@ _LOG = logging.getLogger("regan")
 _SETS = ("train", "validation", "test")
 _NAMED_IN_LOG = 20  # refused files; all of them are in the history
 _IN_SHEET = 16  # thumbnails of each class
+_LARGE_GROUP = 20  # pictures of one lesion are seldom more
 
 
 @dataclass(frozen=True)
@@ -313,6 +314,11 @@ def _log_outcome(found: "Survey", sides: Sequence[str], refused: "Sequence[Refus
         _LOG.warning("Not taken: %s: %s%s", refusal.file, refusal.reason, f" ({refusal.detail})" * bool(refusal.detail))
     if len(notable) > _NAMED_IN_LOG:
         _LOG.warning("Not taken: %d more such files; history/private lists them", len(notable) - _NAMED_IN_LOG)
+    largest, size = Counter(image.group for image in found.images).most_common(1)[0]
+    if size > _LARGE_GROUP:
+        _LOG.warning(
+            "Group %s joins %d pictures: look whether they are alike; history/private names them", largest, size
+        )
     if enlarged := sum(image.enlarged for image in found.images):
         _LOG.warning("%d pictures are smaller than the images asked for and were enlarged", enlarged)
 
