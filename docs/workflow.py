@@ -40,7 +40,7 @@ class Step:
 
 STEPS = {
     "source": Step(0, 0, PLAIN, "Your images", "two classes, in folders", is_verb=False),
-    "prepare": Step(1, 0, REAL, "prepare_images", "split once, by patient"),
+    "prepare": Step(1, 0, REAL, "prepare_images", "split once, in groups"),
     "gan": Step(2, 0, REAL, "train_gan", "learn to draw them"),
     "select": Step(3, 0, SYNTHETIC, "select_snapshot", "keep the closest"),
     "generate": Step(4, 0, SYNTHETIC, "generate_images", "new ones, by number"),
