@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
+from regan.backend import jit_compile
 from regan.classifier.model import SMALL, freeze_like_reference, from_pixels
 from regan.classifier.pixels import PixelCache, TrainingBatches
 from regan.classifier.prediction import positive_probabilities
@@ -67,7 +68,9 @@ def train(
     if recipe.freezes_backbone and start.configuration.backbone != SMALL:
         freeze_like_reference(start.network)
     model = from_pixels(start.configuration, start.network)
-    model.compile(keras.optimizers.Adam(start.learning_rate), "sparse_categorical_crossentropy", jit_compile=False)
+    model.compile(
+        keras.optimizers.Adam(start.learning_rate), "sparse_categorical_crossentropy", jit_compile=jit_compile()
+    )
     batches = TrainingBatches(training, batch_size, seed)
     with Progress("Train classifier", epochs * len(batches), "steps") as progress:
         callbacks = [
