@@ -23,10 +23,11 @@ class Ran:
         return [step.title for step in self.run.steps if step.ran is not kept]
 
 
-def run_in(output: Path, pipeline, *, runner=None, image="python-tiny", said=None, **arguments) -> Ran:
+def run_in(output: Path, pipeline, *, runner=None, image="python-tiny", said=None, volumes=None, **arguments) -> Ran:
     text = machine.for_this_machine(compiled(pipeline), {"tiny": image})
     said = [] if said is None else said
-    ran = Ran(LocalRun(output / "logs", said.append, environment=machine.step_environment()), said)
+    environment = machine.step_environment()
+    ran = Ran(LocalRun(output / "logs", said.append, environment=environment, volumes=volumes), said)
     ran.run(
         kfp_components.load_component_from_text(text),
         arguments,

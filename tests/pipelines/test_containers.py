@@ -1,0 +1,182 @@
+"""Steps as containers: a failure is a failure. Needs podman, runc and debootstrap, and the right to use them."""
+
+import contextlib
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from kfp import dsl
+from kfp.dsl import Artifact, Dataset, Input, Metrics, Output
+
+from pipelines import machine
+from pipelines.kfp_local import StepError
+
+pytestmark = pytest.mark.pipeline
+TOOLS = ("podman", "runc", "debootstrap")
+IMAGE = f"localhost/regan-test-step:kfp-{importlib.metadata.version('kfp')}"
+# The host of the tests may neither raise limits nor make networks.
+SETTINGS = """
+[containers]
+default_ulimits = ["nofile=20000:20000", "nproc=1000:1000"]
+netns = "host"
+[engine]
+runtime = "runc"
+"""
+
+
+@dsl.component(base_image="tiny", install_kfp_package=False)
+def make(data: Output[Dataset], metrics: Output[Metrics]):
+    import logging
+    import os
+
+    with open(data.path, "w") as file:
+        file.write(str(os.getuid()))
+    metrics.log_metric("auc", 0.5)
+    logging.getLogger("regan").info("Wrote a größer file")
+
+
+@dsl.component(base_image="tiny", install_kfp_package=False)
+def fail(data: Input[Dataset]):
+    raise ValueError("`data` must be better.")
+
+
+@dsl.component(base_image="tiny", install_kfp_package=False)
+def read(folder: str, data: Input[Dataset], found: Output[Artifact]):
+    import os
+
+    with open(found.path, "w") as file:
+        file.write(" ".join(sorted(os.listdir(folder))))
+
+
+@dsl.pipeline(name="fails")
+def fails():
+    fail(data=make().outputs["data"])
+
+
+@dsl.pipeline(name="reads")
+def reads(folder: str):
+    read(folder=folder, data=make().outputs["data"])
+
+
+def require_tools() -> None:
+    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+    if os.getuid() != 0:
+        missing.append("root")
+    if missing:
+        reason = f"needs {', '.join(missing)} to run containers"
+        pytest.fail(reason) if os.environ.get("REGAN_REQUIRE_TOOLS") == "1" else pytest.skip(reason)
+
+
+def call(*command: str | Path, **options) -> None:
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
+    assert done.returncode == 0, f"{' '.join(map(str, command))}:\n{done.stdout[-2000:]}"
+
+
+def make_image(folder: Path) -> None:
+    """An image with Python and what a component needs of KFP, made without a registry."""
+    root = folder / "root"
+    call("debootstrap", "--variant=minbase", "--include=python3", "bookworm", root)
+    for name in ("kfp", "typing_extensions"):
+        found = Path(importlib.util.find_spec(name).origin)
+        target = root / "usr/lib/python3/dist-packages"
+        if found.name == "__init__.py":
+            shutil.copytree(found.parent, target / name)
+        else:
+            shutil.copy(found, target)
+    call("tar", "-C", root, "-cf", folder / "image.tar", ".")
+    call("podman", "import", "--change", "USER 65532:65532", folder / "image.tar", IMAGE)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    """Address of a container engine that has the image; the image is kept for the next run of the tests."""
+    require_tools()
+    if subprocess.run(["podman", "image", "exists", IMAGE]).returncode != 0:
+        make_image(tmp_path_factory.mktemp("image"))
+    folder = tmp_path_factory.mktemp("engine")
+    (folder / "containers.conf").write_text(SETTINGS)
+    address = f"unix://{folder}/podman.sock"
+    service = subprocess.Popen(
+        ["podman", "--runtime", "runc", "system", "service", "--time", "0", address],
+        env={**os.environ, "CONTAINERS_CONF": str(folder / "containers.conf")},
+        stdout=(folder / "service.log").open("w"),
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        wait_for(folder / "podman.sock", service)
+        yield address
+    finally:
+        service.terminate()
+        service.wait(20)
+
+
+def wait_for(path: Path, service: subprocess.Popen) -> None:
+    for _ in range(200):
+        assert service.poll() is None, (path.parent / "service.log").read_text()
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+            return
+        time.sleep(0.1)
+    pytest.fail(f"podman's service did not answer: {(path.parent / 'service.log').read_text()}")
+
+
+@pytest.fixture
+def image(engine, monkeypatch) -> str:
+    monkeypatch.setenv("DOCKER_HOST", engine)
+    return next(iter(machine.images_of_containers(IMAGE, IMAGE).values()))
+
+
+@pytest.fixture
+def runner(tmp_path):
+    return machine.container_runner([tmp_path / "artifacts"])
+
+
+def containers() -> list[str]:
+    import docker
+
+    client = docker.from_env()
+    try:
+        return [container.id for container in client.containers.list(all=True)]
+    finally:
+        client.close()
+
+
+def test_a_failing_container_fails_the_run_and_names_itself_and_the_cause(run_tiny, image, runner):
+    before = containers()
+    with pytest.raises(StepError) as raised:
+        run_tiny(fails, runner=runner, image=image)
+    assert raised.value.step.title == "fail"
+    assert raised.value.cause == "ValueError: `data` must be better."
+    assert "Traceback" in raised.value.step.log.read_text()
+    assert containers() == before
+
+
+def test_steps_write_as_the_images_own_user_and_are_kept_for_the_next_run(run_tiny, image, runner):
+    first = run_tiny(reads, runner=runner, image=image, folder="/")
+    assert first.titles(kept=False) == ["make", "read"]
+    assert "    Wrote a größer file" in first.said
+    made = Path(first.run.steps[0].outputs["data"].path)
+    assert made.read_text() == "65532"
+    assert run_tiny(reads, runner=runner, image=image, folder="/").titles(kept=False) == []
+
+
+def test_folders_of_this_machine_are_seen_where_they_are(run_tiny, image, runner, tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "one.png").touch()
+    volumes = {str(source): "ro"}
+    seen = run_tiny(reads, runner=runner, image=image, volumes=volumes, folder=str(source)).run.steps[1]
+    assert Path(seen.outputs["found"].path).read_text() == "one.png"
+
+
+def test_an_image_that_is_not_there_is_explained(engine, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", engine)
+    with pytest.raises(FileNotFoundError, match=r"Build them as images/README\.md says"):
+        machine.images_of_containers(IMAGE, "localhost/regan-gpu:absent")
