@@ -123,6 +123,7 @@ def test_the_lines_of_python_make_a_hundred_images(gan):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_the_lines_of_python_run_as_they_stand(outcomes, checkout, tmp_path):
     shutil.copytree(checkout / "work" / "train", tmp_path / "work" / "train")
     done = run([sys.executable, "-c", LINES], tmp_path)
@@ -165,6 +166,7 @@ def test_make_runs_commands_that_the_programs_understand(command, understood):
     shown = subprocess.run([*shlex.split(command), "-n"], cwd=ROOT, capture_output=True, text=True, check=True)
     last = shlex.split(shown.stdout.splitlines()[-1])
     assert last[1] == "-m"
+    assert {word.split("=", 1)[1] for word in shlex.split(command) if "=" in word} <= set(last)
     if last[2] == "pipelines":
         understood(last[3:])
     else:
