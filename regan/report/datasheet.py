@@ -52,6 +52,7 @@ def write_datasheet(
         real=_real_images(lineage.preparations),
         audit_rows=[row | {"measure": str(row.get("measure"))} for row in steps[audit_id].tables.get("audit", [])],
         audit=steps[audit_id],
+        num_copies=max(step.counts.get("num_copies_left_out", 0) for step in steps.values()),
         licences=making.licences(lineage),
         version=steps[audit_id].versions.get("regan", words.UNKNOWN),
     )

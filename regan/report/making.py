@@ -1,14 +1,17 @@
 """The parts of the report that tell how the images and the classifiers were made, section by section."""
 
+import base64
+import struct
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from regan.data.history import Step
 from regan.report import figures, words
 from regan.report.evidence import learned_from
 from regan.report.lineage import Arm, Lineage
-from regan.report.pictures import sheet
 
+_PNG = b"\x89PNG\r\n\x1a\n"
 _WITHHELD = "Images of patients are left out of this copy."
 _GAN_PANELS = (
     (
@@ -28,6 +31,27 @@ _GAN_PANELS = (
 
 class Svg(str):
     """SVG that this package drew, so that the page may take it as it is."""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A picture for the page: its source as a data URI (empty where there is none), size and words.
+
+    Attributes:
+        caption: What stands below it.
+        note: One line on what it means, or on why it is missing.
+        source: `data:image/png;base64,...`, or nothing.
+        width: Pixels.
+        height: Pixels.
+        alt: What it shows, for those who cannot see it.
+    """
+
+    caption: str
+    note: str
+    source: str = ""
+    width: int = 0
+    height: int = 0
+    alt: str = ""
 
 
 def sections(lineage: Lineage, *, private_left_out: bool) -> dict[str, Any]:
@@ -83,6 +107,24 @@ def licences(lineage: Lineage) -> list[dict[str, str]]:
             if text := step.settings.get(key):
                 found.setdefault(str(text), {"licence": str(text), "step": words.VERBS.get(step.verb, step.verb)})
     return list(found.values())
+
+
+def sheet(thumbnails: Mapping[str, bytes], name: str, caption: str, note: str, missing: str) -> Sheet:
+    """The thumbnail `name` as a sheet; where it is missing, or no PNG, `missing` says so in its place."""
+    png = thumbnails.get(name, b"")
+    if not is_png(png):
+        return Sheet(caption, missing if not png else "This picture of the history cannot be read.")
+    width, height = struct.unpack(">II", png[16:24])
+    source = "data:image/png;base64," + base64.b64encode(png).decode()
+    return Sheet(caption, note, source, width, height, f"{caption}: a sheet of sample images")
+
+
+def is_png(data: bytes) -> bool:
+    """Whether the bytes begin as a PNG file does, with a size that a page can show."""
+    if len(data) < 33 or not data.startswith(_PNG) or data[12:16] != b"IHDR":
+        return False
+    width, height = struct.unpack(">II", data[16:24])
+    return 0 < width <= 4096 and 0 < height <= 4096
 
 
 def _preparations(lineage: Lineage) -> list[dict[str, Any]]:
@@ -158,7 +200,7 @@ def _gan(step: Step, name: str) -> dict[str, Any]:
 
 def _selection(step: Step, name: str) -> dict[str, Any]:
     rows = [row for row in step.tables.get("distances", []) if words.is_number(row.get("kimg"))]
-    kept = _figure(step, "kimg")
+    kept, floor_size = _figure(step, "kimg"), _figure(step, "floor_num_images")
     panels = []
     for measure, title in (("kernel_distance", "Kernel distance"), ("frechet_distance", "Fréchet distance")):
         if any(words.is_number(row.get(measure)) for row in rows):
@@ -166,21 +208,23 @@ def _selection(step: Step, name: str) -> dict[str, Any]:
             drawn = figures.distance_figure(rows, measure, f"{name}-{measure[:6]}", title=title, kept=kept, floor=floor)
             panels.append(Svg(drawn))
     sizes = sorted({row["num_images"] for row in rows if words.is_number(row.get("num_images"))})
+    beside = [words.significant(_figure(step, key)) for key in ("frechet_distance_at_floor", "floor_frechet_distance")]
     facts = [
         ("Kept", f"the snapshot at {words.number(kept, 1)} kimg"),
         ("Features", str(step.settings.get("extractor", words.UNKNOWN))),
         ("Images each", " to ".join(words.number(size) for size in sizes[:1] + sizes[1:][-1:]) or words.UNKNOWN),
+        (f"Fréchet at {words.number(floor_size)} images", f"{beside[0]}, floor {beside[1]}"),
     ]
     return {"label": _label(step), "panels": panels, "rows": rows, "kept": kept, "facts": _known(facts)}
 
 
 def _audit(step: Step, private_left_out: bool) -> dict[str, Any]:
     nearest_real = _WITHHELD if private_left_out else "The history holds no such pictures."
+    # The synthetic ones are private as well where some of them are copies.
+    pictures = step.thumbnails | step.private_thumbnails
     pairs = [
-        sheet(
-            step.thumbnails, "nearest_synthetic", "Synthetic", "the images closest to a real one", "Not in the history."
-        ),
-        sheet(step.private_thumbnails, "nearest_real", "Real", "the training image closest to each", nearest_real),
+        sheet(pictures, "nearest_synthetic", "Synthetic", "those most like a training image", nearest_real),
+        sheet(pictures, "nearest_real", "Real", "the training image that each is most like", nearest_real),
     ]
     return {
         "verdict": str(step.settings.get("verdict", words.UNKNOWN)),
@@ -188,6 +232,8 @@ def _audit(step: Step, private_left_out: bool) -> dict[str, Any]:
         "num_memorised": _figure(step, "num_memorised"),
         "share_memorised": _figure(step, "share_memorised"),
         "extractor": step.settings.get("extractor") or step.settings.get("features"),
+        "held_out": step.settings.get("held_out"),
+        "num_compared": step.settings.get("num_compared"),
         "pairs": pairs,
     }
 
@@ -240,7 +286,7 @@ def _figure(step: Step, name: str) -> Any:
 
 
 def _known(facts: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    return [(term, value) for term, value in facts if words.UNKNOWN not in value]
+    return [(term, value) for term, value in facts if words.UNKNOWN not in term + value]
 
 
 def _label(step: Step) -> str:

@@ -1,10 +1,11 @@
 """Release audited synthetic images."""
 
+import csv
 import json
 import logging
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("regan")
 DATASHEET, AUDIT, REPORT, CHECKSUMS = "DATASHEET.md", "audit.json", "report.html", "checksums.sha256"
+NEAREST = "nearest.csv"  # of an audit: which image copies a training image
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ def publish_images(
     """Release audited synthetic images with datasheet, report, history and checksums.
 
     Only what may leave the hospital is written: pixels are encoded anew, and images of patients, their hashes and
-    groups, and the names of files and folders stay behind. `sha256sum -c checksums.sha256` checks a copy.
+    groups, and the names of files and folders stay behind. So do synthetic images that copy a training image, even
+    where the audit passed. `sha256sum -c checksums.sha256` checks a copy.
 
     Args:
         images: Synthetic image set.
@@ -67,51 +70,59 @@ def publish_images(
 
     started = time.monotonic()
     image_set = ImageSet.open(images)
-    evidence = _Evidence.of(image_set, Path(audit), Path(report))
+    audited = _checked(image_set, Path(audit), Path(report))
+    copies = _copies(Path(audit), audited)
     settings = {"title": title or f"Synthetic {' and '.join(image_set.classes)} images", "release_uri": release_uri}
     with writing(release) as folder:
-        _write_images(image_set, folder)
-        _write_audit(evidence.audit, folder / AUDIT)
+        num_images = _write_images(image_set, copies, folder)
+        _write_audit(audited, folder / AUDIT)
         with tempfile.TemporaryDirectory() as scratch:
             write_step(
                 scratch,
                 "publish_images",
                 {"images": images, "audit": audit, "report": report},
                 settings=settings,
-                counts={"num_images": len(image_set)},
+                counts={"num_images": num_images, "num_copies_left_out": len(image_set) - num_images},
                 seconds=time.monotonic() - started,
             )
             steps = _write_history(Path(scratch), folder)
-        _write_papers(image_set, evidence.audit, steps, folder, settings["title"])
+        _write_papers(steps, audited.id, folder, settings["title"])
         _write_checksums(folder)
         if release_uri:
             from regan.storage import push
 
             push(folder, release_uri)
-    _LOG.info("Published %d images: %s", len(image_set), release_uri or release)
-    return PublishedImages(Path(release), len(image_set), release_uri)
+    _LOG.info("Published %d images: %s", num_images, release_uri or release)
+    return PublishedImages(Path(release), num_images, release_uri)
 
 
-@dataclass(frozen=True)
-class _Evidence:
-    """The steps that say what the images are worth, checked to be about these very images."""
+def _checked(image_set: "ImageSet", audit: Path, report: Path) -> "Step":
+    """The step of the audit, once all is known to be about these very images."""
+    made = _last_step(image_set.path, "images", None)
+    if image_set.origin != "synthetic":
+        raise ValueError(
+            "Only synthetic images are published, never those of patients. Received an image set of origin "
+            f"{image_set.origin!r}: {image_set.path}. Name the set that `filter_images` or `generate_images` wrote."
+        )
+    audited, compared = _last_step(audit, "audit", "audit_images"), _report_step(report)
+    _require_passed(audited, audit)
+    _require_about(made, audited, compared, audit, report)
+    return audited
 
-    images: "Step"
-    audit: "Step"
-    compare: "Step"
 
-    @classmethod
-    def of(cls, image_set: "ImageSet", audit: Path, report: Path) -> "_Evidence":
-        made = _last_step(image_set.path, "images", None)
-        if image_set.origin != "synthetic":
-            raise ValueError(
-                "Only synthetic images are published, never those of patients. Received an image set of origin "
-                f"{image_set.origin!r}: {image_set.path}. Name the set that `filter_images` or `generate_images` wrote."
-            )
-        audited, compared = _last_step(audit, "audit", "audit_images"), _report_step(report)
-        _require_passed(audited, audit)
-        _require_about(made, audited, compared, audit, report)
-        return cls(made, audited, compared)
+def _copies(audit: Path, audited: "Step") -> set[str]:
+    """Pixel hashes of the synthetic images that copy a training image."""
+    path, expected = audit / NEAREST, audited.figures.get("num_memorised", 0)
+    rows: list[dict[str, str]] = []
+    if path.is_file():
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [row for row in csv.DictReader(file) if row["memorised"] == "True"]
+    if len(rows) != expected:
+        raise ValueError(
+            "The audit must name the images that copy a training image, so that they stay behind. Received "
+            f"audit={audit} with {expected} such images and {len(rows)} of them in `{NEAREST}`. Audit the images again."
+        )
+    return {row["sha256"] for row in rows}
 
 
 def _last_step(folder: Path, argument: str, verb: str | None) -> "Step":
@@ -173,11 +184,12 @@ def _require_about(made: "Step", audited: "Step", compared: "Step", audit: Path,
         )
 
 
-def _write_images(image_set: "ImageSet", folder: Path) -> None:
+def _write_images(image_set: "ImageSet", copies: Collection[str], folder: Path) -> int:
     from regan.data.imageset import ImageSetWriter
     from regan.progress import Progress
     from regan.report.private import public_settings
 
+    rows = [row for row in image_set.rows if row.sha256 not in copies]
     # Every image is decoded, checked and encoded anew, so that nothing but its pixels gets out; of its row only what
     # tells how to make it again. The index of training images (hashes and groups of patients) is not written.
     with (
@@ -188,13 +200,14 @@ def _write_images(image_set: "ImageSet", folder: Path) -> None:
             classes=image_set.classes,
             origin=image_set.origin,
             settings=public_settings(image_set.settings),
-            shard_images=max(1000, -(-len(image_set) // ImageSetWriter.MAX_SHARDS)),
+            shard_images=max(1000, -(-len(rows) // ImageSetWriter.MAX_SHARDS)),
         ) as writer,
         Progress("Publish images", len(image_set)) as progress,
     ):
-        for row, image in zip(image_set.rows, image_set.images()):
+        for row, image in zip(rows, image_set.images(rows)):
             writer.add(image, row.label, generator=row.generator, seed=row.seed, psi=row.psi)
             progress.advance()
+    return len(rows)
 
 
 def _write_audit(audited: "Step", path: Path) -> None:
@@ -223,14 +236,13 @@ def _write_history(source: Path, folder: Path) -> "Mapping[str, Step]":
     return read_history(folder)
 
 
-def _write_papers(
-    image_set: "ImageSet", audited: "Step", steps: "Mapping[str, Step]", folder: Path, title: str
-) -> None:
+def _write_papers(steps: "Mapping[str, Step]", audit_id: str, folder: Path, title: str) -> None:
+    from regan.data.imageset import ImageSet
     from regan.report.datasheet import write_datasheet
     from regan.report.page import write_report
 
     write_report(steps, folder / REPORT, include_private=False)
-    write_datasheet(steps, image_set, audited.id, folder / DATASHEET, title=title)
+    write_datasheet(steps, ImageSet.open(folder), audit_id, folder / DATASHEET, title=title)
 
 
 def _write_checksums(folder: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from regan.data.history import contact_sheet, write_step
-from regan.data.imageset import ImageSetWriter
+from regan.data.imageset import ImageSet, ImageSetWriter
 from regan.data.phantom import phantom_image
 from regan.statistics.delong import auc
 from regan.statistics.predictions import Predictions
@@ -29,6 +29,7 @@ def build_study(
     source: str = "incoming/archive.zip",
     refused_file: str = "IMG_0433.png",
     licence: str = "",
+    num_copies: int = 0,
 ) -> dict[str, Path]:
     """Folders of every step, by name; `teacher`, `student` and `control` are distances between the classes' scores."""
     study = {name: root / name for name in ("prepared", "run", "generator", "filtered", "unfiltered", "audit")}
@@ -49,7 +50,7 @@ def build_study(
         study[role], study[f"{role}_answers"] = root / role, root / f"{role}_answers"
         _train_classifier(study[role], study[images], study["prepared"], role)
         answer(study[f"{role}_answers"], study[role], study["prepared"], test, power, role, classes)
-    _audit(study["audit"], study["filtered"], study["prepared"], size, audit_verdict)
+    _audit(study["audit"], study["filtered"], study["prepared"], size, audit_verdict, num_copies)
     return study
 
 
@@ -189,7 +190,8 @@ def _select(folder: Path, run: Path, images: Path) -> None:
         {"run": run, "images": images},
         settings={"extractor": "radiomic", "extractor_hash": "ab" * 32, "truncation_psi": 1.0, "seed": 0},
         figures={key: best[key] for key in ("kimg", "kernel_distance", "frechet_distance")}
-        | {"floor_kernel_distance": 0.0021, "floor_frechet_distance": 0.94},
+        | {"floor_kernel_distance": 0.0021, "floor_frechet_distance": 0.94}
+        | {"frechet_distance_at_floor": 2.6, "floor_num_images": 320},
         tables={"distances": rows},
         seconds=31.0,
     )
@@ -273,26 +275,29 @@ def _train_classifier(folder: Path, images: Path, validation: Path, role: str) -
     )
 
 
-def _audit(folder: Path, synthetic: Path, real: Path, size: int, verdict: str) -> None:
-    share = 0.0 if verdict == "passed" else 0.034
-    rows = [
-        {"measure": "kernel_distance", "value": 0.041, "floor": 0.0021, "limit": None, "passed": True},
-        {"measure": "frechet_distance", "value": 2.31, "floor": 0.94, "limit": None, "passed": True},
-        {"measure": "precision", "value": 0.83, "floor": 0.91, "limit": None, "passed": True},
-        {"measure": "recall", "value": 0.71, "floor": 0.9, "limit": None, "passed": True},
-        {"measure": "density", "value": 0.88, "floor": 1.01, "limit": None, "passed": True},
-        {"measure": "coverage", "value": 0.79, "floor": 0.93, "limit": None, "passed": True},
+def _audit(folder: Path, synthetic: Path, real: Path, size: int, verdict: str, num_copies: int) -> None:
+    share = num_copies / 2824 if verdict == "passed" else 0.034
+    table = [
+        {"measure": "kernel_distance", "value": 0.041, "floor": 0.0021, "limit": None, "passed": None},
+        {"measure": "frechet_distance", "value": 2.31, "floor": 0.94, "limit": None, "passed": None},
+        {"measure": "precision", "value": 0.83, "floor": 0.91, "limit": None, "passed": None},
+        {"measure": "recall", "value": 0.71, "floor": 0.9, "limit": None, "passed": None},
+        {"measure": "density", "value": 0.88, "floor": 1.01, "limit": None, "passed": None},
+        {"measure": "coverage", "value": 0.79, "floor": 0.93, "limit": None, "passed": None},
         {"measure": "share_memorised", "value": share, "floor": 0.0, "limit": 0.01, "passed": verdict == "passed"},
     ]
     folder.mkdir()
+    rows = [f"{row.sha256},{place < num_copies}" for place, row in enumerate(ImageSet.open(synthetic).rows)]
+    (folder / "nearest.csv").write_text("\n".join(["sha256,memorised", *rows]) + "\n")
     (folder / "audit.json").write_text(f'{{"verdict": "{verdict}"}}\n')
     write_step(
         folder,
         "audit_images",
         {"synthetic": synthetic, "train": real, "validation": real},
-        settings={"verdict": verdict, "features": "radiomic", "max_memorised": 0.01},
-        figures={"num_memorised": round(share * 2824), "share_memorised": share},
-        tables={"audit": rows},
+        settings={"verdict": verdict, "extractor": "radiomic", "max_memorised": 0.01, "num_compared": 36}
+        | {"held_out": "72 validation images and 40 training images left out in turn"},
+        figures={"num_memorised": num_copies if verdict == "passed" else 96, "share_memorised": share},
+        tables={"audit": table},
         thumbnails={"nearest_synthetic": _sheet(0, size, 8, seed=6)},
         private_thumbnails={"nearest_real": _sheet(0, size, 8, seed=7)},
         seconds=44.0,

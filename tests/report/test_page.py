@@ -84,7 +84,7 @@ def test_every_section_is_there_and_filled(html, text):
         "320 (301)",
         "61.0",
         "the snapshot at 20.0 kimg",
-        "No synthetic image lies closer to a training image",
+        "No synthetic image was found to copy a training image.",
         "Exact McNemar",
         "Tango score interval, mid-p McNemar",
         "AUC, non-inferiority within 0.05",
@@ -264,6 +264,15 @@ def test_letters_stay_legible_on_a_telephone(chromium, report):
         ".map(e => parseFloat(getComputedStyle(e).fontSize)))"
     )
     assert small >= 13
+
+
+def test_nothing_runs_off_the_paper(chromium, report):
+    chromium.call("Emulation.setEmulatedMedia", media="print")
+    try:
+        page = opened(chromium, report, 690)  # A4 less its margins, in CSS pixels
+        assert page.value("document.documentElement.scrollWidth") == 690
+    finally:
+        chromium.call("Emulation.setEmulatedMedia", media="")
 
 
 def test_the_page_prints(chromium, report, tmp_path):

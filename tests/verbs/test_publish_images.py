@@ -1,0 +1,309 @@
+import base64
+import csv
+import importlib.util
+import json
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import regan
+from regan.data.history import last_step, read_history, write_step
+from regan.data.imageset import ImageSet, ImageSetWriter
+
+SECRETS = ("Mustermann", "Doppelgaenger", "5eedf00d")
+
+
+def load_study():
+    path = Path(__file__).parents[1] / "report" / "study.py"
+    spec = importlib.util.spec_from_file_location("study_for_publish", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+study = load_study()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A study whose source, refused file, settings and groups name a patient."""
+    made = study.build_study(
+        tmp_path_factory.mktemp("study"),
+        per_sheet=2,
+        source="/hospital/Mustermann/scans",
+        refused_file="Doppelgaenger.png",
+        licence="Weights Licence-NC",
+    )
+    made["report"] = made["audit"].parent / "report"
+    regan.compare_classifiers(
+        made["student_answers"],
+        made["teacher_answers"],
+        made["report"],
+        control=made["control_answers"],
+        audit=made["audit"],
+    )
+    return made
+
+
+@pytest.fixture(scope="module")
+def published(made, tmp_path_factory):
+    # A comment in an image, as a scanner writes it, and one in the archive.
+    shard = next(made["filtered"].glob("images-*.zip"))
+    plant_in_pngs(shard, b"tEXtPatient\0Mustermann")
+    return regan.publish_images(
+        made["filtered"], made["audit"], made["report"], tmp_path_factory.mktemp("out") / "release"
+    )
+
+
+def plant_in_pngs(shard, chunk):
+    import zlib
+
+    block = len(chunk[4:]).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big")
+    with zipfile.ZipFile(shard) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(shard, "w") as archive:
+        archive.comment = b"Mustermann"
+        for name, data in entries.items():
+            archive.writestr(name, data[:33] + block + data[33:] if name.endswith(".png") else data)
+
+
+def all_bytes(folder):
+    """Every file of a folder by name; archives and their entries as well."""
+    found = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        found[path.relative_to(folder).as_posix()] = path.read_bytes()
+        if path.suffix == ".zip":
+            with zipfile.ZipFile(path) as archive:
+                found |= {f"{path.name}/{name}": archive.read(name) for name in archive.namelist()}
+    return found
+
+
+def refused(made, tmp_path, match, error=ValueError, **changed):
+    arguments = {"images": made["filtered"], "audit": made["audit"], "report": made["report"]} | changed
+    with pytest.raises(error, match=match):
+        regan.publish_images(*arguments.values(), tmp_path / "release")
+    assert not (tmp_path / "release").exists()
+
+
+def test_the_release_holds_every_part(published):
+    assert {path.name for path in published.path.iterdir()} == {
+        "images-00000-of-00001.zip",
+        "imageset.json",
+        "index.csv",
+        "DATASHEET.md",
+        "audit.json",
+        "report.html",
+        "history",
+        "checksums.sha256",
+    }
+    assert (published.num_images, published.uri) == (12, "")
+
+
+def test_sha256sum_accepts_the_checksums_and_finds_a_change(published, tmp_path):
+    if shutil.which("sha256sum") is None:
+        pytest.skip("needs sha256sum")
+    copy = shutil.copytree(published.path, tmp_path / "copy")
+    command = ["sha256sum", "--strict", "-c", "checksums.sha256"]
+    checked = subprocess.run(command, cwd=copy, capture_output=True, text=True)
+    assert checked.returncode == 0
+    named = {line.split("  ", 1)[1] for line in (copy / "checksums.sha256").read_text().splitlines()}
+    assert named | {"checksums.sha256"} == {p.relative_to(copy).as_posix() for p in copy.rglob("*") if p.is_file()}
+    (copy / "audit.json").write_text("{}")
+    assert subprocess.run(command, cwd=copy, capture_output=True).returncode == 1
+
+
+def test_the_released_images_are_those_that_were_audited(made, published):
+    before, after = ImageSet.open(made["filtered"]), ImageSet.open(published.path)
+    assert [row.sha256 for row in after.rows] == [row.sha256 for row in before.rows]
+    np.testing.assert_array_equal(list(after.images()), list(before.images()))
+    assert (after.classes, after.origin) == (("benign", "malignant"), "synthetic")
+    assert [(row.label, row.seed, row.psi, row.generator) for row in after.rows] == [
+        (row.label, row.seed, row.psi, row.generator) for row in before.rows
+    ]
+
+
+def test_no_byte_about_a_patient_is_released(made, published):
+    files = all_bytes(published.path)
+    for name, data in files.items():
+        for secret in SECRETS:
+            assert secret.encode() not in data, f"{secret} in {name}"
+    pictures = [png for step in read_history(made["report"]).values() for png in step.private_thumbnails.values()]
+    assert len(pictures) == 3
+    for png in pictures:
+        middle = png[len(png) // 2 :][:60]
+        for name, data in files.items():
+            assert middle not in data, name
+            assert base64.b64encode(png)[100:160] not in data, name
+    assert not (published.path / "history" / "private").exists()
+    with (published.path / "index.csv").open(newline="") as file:
+        assert {(row["group"], row["source"]) for row in csv.DictReader(file)} == {("", "")}
+
+
+def test_the_same_secrets_are_found_in_what_stays_behind(made):
+    # The test above means nothing if the secrets were never there.
+    data = b"".join(all_bytes(made["filtered"]).values()) + b"".join(all_bytes(made["report"]).values())
+    assert b"Mustermann" in data
+    assert b"Doppelgaenger" in data
+    assert ImageSet.open(made["filtered"]).training_index()
+
+
+def test_the_history_of_the_release_ends_with_the_release(made, published):
+    step = last_step(published.path)
+    assert step.verb == "publish_images"
+    assert step.inputs["images"] == [last_step(made["filtered"]).id]
+    assert set(read_history(made["report"])) < set(read_history(published.path))
+
+
+def test_the_report_is_the_public_one(published):
+    html = (published.path / "report.html").read_text()
+    assert "Images of patients are left out of this copy." in html
+    assert "The student is non-inferior to the teacher" in html
+
+
+def test_the_audit_is_told_from_its_history(published):
+    audit = json.loads((published.path / "audit.json").read_text())
+    assert audit["verdict"] == "passed"
+    assert audit["figures"]["num_memorised"] == 0
+    assert "coverage" in {row["measure"] for row in audit["audit"]}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "# Synthetic benign and malignant images",
+        "Research use, not a medical device.",
+        "The student is non-inferior to the teacher in AUC",
+        "| benign | 6 |",
+        "| benign | 6 | " + "9e" * 32 + " | 1 to 6 | 0.7 |",
+        "12 images, 32 × 32 pixels, grey",
+        "rule agreement. The filter accepted 61",
+        "Verdict: **passed**",
+        "| coverage | 0.790 | 0.930 | – |",
+        "are under: Weights Licence-NC",
+        "sha256sum -c checksums.sha256",
+        "Part of what the student knows comes from the filter",
+        "Real images behind it: 320 of class malignant",
+        "Not meant for: diagnosis",
+    ],
+)
+def test_the_datasheet_says(published, said):
+    assert said in (published.path / "DATASHEET.md").read_text()
+
+
+def test_a_copy_is_pushed_and_hostile_titles_are_plain_text(made, tmp_path):
+    target = tmp_path / "bucket" / "release"
+    target.parent.mkdir()
+    title = "<script>alert(1)</script>\n# [x](http://evil) `|`"
+    published = regan.publish_images(
+        made["filtered"], made["audit"], made["report"], tmp_path / "release", release_uri=str(target), title=title
+    )
+    assert published.uri == str(target)
+    assert (target / "checksums.sha256").read_bytes() == (published.path / "checksums.sha256").read_bytes()
+    first = (published.path / "DATASHEET.md").read_text().splitlines()[0]
+    assert first == r"# \<script\>alert(1)\</script\> \# \[x\](http://evil) \`\|\`"
+
+
+def test_a_push_that_fails_leaves_no_release(made, tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "other.txt").write_text("somebody else's")
+    with pytest.raises(FileExistsError):
+        regan.publish_images(
+            made["filtered"],
+            made["audit"],
+            made["report"],
+            tmp_path / "release",
+            release_uri=str(tmp_path / "full"),
+        )
+    assert not (tmp_path / "release").exists()
+
+
+def test_images_that_copy_a_training_image_stay_behind_even_where_the_audit_passed(tmp_path):
+    made = study.build_study(tmp_path / "study", per_sheet=1, num_copies=2)
+    report = tmp_path / "study" / "report"
+    regan.compare_classifiers(made["student_answers"], made["teacher_answers"], report, audit=made["audit"])
+    published = regan.publish_images(made["filtered"], made["audit"], report, tmp_path / "release")
+    before, after = (ImageSet.open(folder) for folder in (made["filtered"], published.path))
+    assert published.num_images == len(after) == len(before) - 2
+    assert [row.sha256 for row in after.rows] == [row.sha256 for row in before.rows[2:]]
+    assert "2 images of the audited set left out" in (published.path / "DATASHEET.md").read_text()
+    assert last_step(published.path).counts == {"num_images": 10, "num_copies_left_out": 2}
+
+
+def test_an_audit_that_does_not_name_its_copies_is_refused(made, tmp_path):
+    copied = study.build_study(tmp_path / "study", per_sheet=1, num_copies=2)
+    report = tmp_path / "study" / "report"
+    regan.compare_classifiers(copied["student_answers"], copied["teacher_answers"], report, audit=copied["audit"])
+    (copied["audit"] / "nearest.csv").unlink()
+    refused(copied | {"report": report}, tmp_path, r"with 2 such images and 0 of them in `nearest\.csv`")
+
+
+def test_a_failed_audit_stops_the_release(made, tmp_path):
+    failed = study.build_study(tmp_path / "study", per_sheet=1, audit_verdict="failed")
+    report = tmp_path / "study" / "report"
+    regan.compare_classifiers(failed["student_answers"], failed["teacher_answers"], report, audit=failed["audit"])
+    refused(failed | {"report": report}, tmp_path, r"audit passed.*verdict 'failed'; beyond its limit: share_memorised")
+
+
+def test_an_audit_of_another_image_set_is_refused(made, tmp_path):
+    (tmp_path / "audit").mkdir()
+    write_step(
+        tmp_path / "audit",
+        "audit_images",
+        {"synthetic": made["unfiltered"]},
+        settings={"verdict": "passed"},
+        seconds=0,
+    )
+    refused(made, tmp_path, "`audit` must be about the images that are published", audit=tmp_path / "audit")
+
+
+def test_a_report_on_another_image_set_is_refused(made, tmp_path):
+    report = tmp_path / "report"
+    regan.compare_classifiers(made["control_answers"], made["teacher_answers"], report)
+    refused(made, tmp_path, "`report` must be about a classifier that was trained on the images", report=report)
+
+
+def test_a_report_that_shows_another_audit_is_refused(made, tmp_path):
+    (tmp_path / "audit").mkdir()
+    write_step(
+        tmp_path / "audit",
+        "audit_images",
+        {"synthetic": made["filtered"]},
+        settings={"verdict": "passed", "max_memorised": 0.5},
+        seconds=0,
+    )
+    refused(made, tmp_path, "must show the audit that is published with it", audit=tmp_path / "audit")
+
+
+def test_a_missing_report_is_refused(made, tmp_path):
+    refused(made, tmp_path, r"holds no `report\.html`", FileNotFoundError, report=tmp_path)
+
+
+def test_what_is_no_audit_is_refused(made, tmp_path):
+    refused(made, tmp_path, "was written by `train_classifier`", audit=made["student"])
+
+
+def test_images_of_patients_are_refused(made, tmp_path):
+    folder = tmp_path / "real"
+    folder.mkdir()
+    with ImageSetWriter(folder, size=32, channels=1, classes=("a", "b"), origin="real", settings={}) as writer:
+        writer.add(np.zeros((32, 32, 1), np.uint8), "a")
+    write_step(folder, "prepare_images", {}, settings={}, seconds=0)
+    refused(made, tmp_path, r"Only synthetic images are published.*origin 'real'", images=folder)
+
+
+def test_images_without_history_are_refused(made, tmp_path):
+    shutil.copytree(made["filtered"], tmp_path / "images", ignore=shutil.ignore_patterns("history"))
+    refused(made, tmp_path, "has no history", images=tmp_path / "images")
+
+
+def test_images_that_were_changed_after_the_audit_are_refused(made, tmp_path):
+    folder = shutil.copytree(made["filtered"], tmp_path / "images")
+    lines = (folder / "index.csv").read_text().splitlines()
+    first, second = lines[1].split(","), lines[2].split(",")
+    first[3], second[3] = second[3], first[3]
+    (folder / "index.csv").write_text("\n".join([lines[0], ",".join(first), ",".join(second), *lines[3:]]) + "\n")
+    refused(made, tmp_path, "the one that the index promises", images=folder)
