@@ -57,9 +57,12 @@ class Moments:
         """A matrix `(n or d, d)` whose product with itself, transposed first, is the covariance."""
         if self.factor is not None:
             return self.factor
-        values, vectors = np.linalg.eigh(self._covariance())
-        # Rounding makes some eigenvalues of a singular covariance slightly negative.
-        return np.sqrt(np.clip(values, 0, None))[:, None] * vectors.T
+        try:
+            return np.linalg.cholesky(self._covariance()).T
+        except np.linalg.LinAlgError:
+            # A singular covariance, some of whose eigenvalues rounding makes slightly negative.
+            values, vectors = np.linalg.eigh(self._covariance())
+            return np.sqrt(np.clip(values, 0, None))[:, None] * vectors.T
 
     def _covariance(self) -> np.ndarray:
         if self.cov is None:
