@@ -1,7 +1,7 @@
 """Component of the verb `evaluate_classifier`."""
 
 from kfp import dsl
-from kfp.dsl import Artifact, Dataset, Input, Metrics, Model, Output
+from kfp.dsl import Artifact, ClassificationMetrics, Dataset, Input, Metrics, Model, Output
 
 from components._image import GPU_IMAGE
 
@@ -12,6 +12,7 @@ def evaluate_classifier(
     images: Input[Dataset],
     predictions: Output[Artifact],
     metrics: Output[Metrics],
+    matrix: Output[ClassificationMetrics],
 ):
     """Let a classifier answer images that it has never seen.
 
@@ -22,6 +23,7 @@ def evaluate_classifier(
     Returns:
         predictions: Table with one row an image, and the figures below.
         metrics: Area under the ROC curve, accuracy, sensitivity, specificity and number of images.
+        matrix: Confusion matrix.
     """
     import regan
 
@@ -31,3 +33,4 @@ def evaluate_classifier(
     metrics.log_metric("sensitivity", evaluated.sensitivity)
     metrics.log_metric("specificity", evaluated.specificity)
     metrics.log_metric("num_images", evaluated.num_images)
+    matrix.log_confusion_matrix(list(evaluated.classes), [list(row) for row in evaluated.confusion_matrix])

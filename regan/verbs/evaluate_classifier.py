@@ -20,7 +20,18 @@ COLUMNS = ("sha256", "group", "label", "probability", "predicted", "positive_cla
 
 @dataclass(frozen=True)
 class EvaluatedClassifier:
-    """Where the predictions lie, and their main figures."""
+    """Where the predictions lie, and their main figures.
+
+    Attributes:
+        path: Folder with `predictions.csv`, `metrics.json` and history.
+        auc: Area under the ROC curve.
+        accuracy: Share of right answers.
+        sensitivity: Share of positive images that were called positive.
+        specificity: Share of negative images that were called negative.
+        num_images: Number of images.
+        classes: Negative and positive class.
+        confusion_matrix: Images by true class (rows) and answer (columns), both in the order of `classes`.
+    """
 
     path: Path
     auc: float
@@ -28,6 +39,8 @@ class EvaluatedClassifier:
     sensitivity: float
     specificity: float
     num_images: int
+    classes: tuple[str, ...]
+    confusion_matrix: tuple[tuple[int, ...], ...]
 
 
 def evaluate_classifier(classifier: str | Path, images: str | Path, predictions: str | Path) -> EvaluatedClassifier:
@@ -86,7 +99,16 @@ def evaluate_classifier(classifier: str | Path, images: str | Path, predictions:
             seconds=time.monotonic() - started,
         )
     main = {name: figures[name] for name in ("auc", "accuracy", "sensitivity", "specificity")}
-    return EvaluatedClassifier(Path(predictions), **main, num_images=len(image_set))
+    return EvaluatedClassifier(
+        Path(predictions),
+        **main,
+        num_images=len(image_set),
+        classes=model.classes,
+        confusion_matrix=(
+            (figures["true_negative"], figures["false_positive"]),
+            (figures["false_negative"], figures["true_positive"]),
+        ),
+    )
 
 
 def _require_fit(classifier: str | Path, images: "ImageSet") -> None:
