@@ -61,12 +61,15 @@ class Request:
     image_gpu: str = GPU_IMAGE
 
 
-def run(request: Request, say: Callable[[str], None]) -> None:
+def run(request: Request, say: Callable[[str], None]) -> list[Step]:
     """Run the pipeline, and say how it goes and what came out.
 
     Args:
         request: What is asked for.
         say: Receives each line that a person should see.
+
+    Returns:
+        The finished steps, in the order of execution.
 
     Raises:
         ValueError: A setting is wrong.
@@ -98,6 +101,7 @@ def run(request: Request, say: Callable[[str], None]) -> None:
         )
         for line in _summary(local_run.steps, output, parameters, time.monotonic() - started):
             say(line)
+    return local_run.steps
 
 
 def _phantoms(output: Path, say: Callable[[str], None]) -> Path:
@@ -177,7 +181,7 @@ def _summary(steps: list[Step], output: Path, parameters: Mapping[str, Any], sec
     )
     yield f"Audit of the synthetic images: {audited.outputs['verdict']}"
     if "publish images" in done:
-        yield f"Release: {done['publish images'].outputs['release'].path}"
+        yield f"Release: {_short(Path(done['publish images'].outputs['release'].path))}"
     else:
         yield "Nothing was released, because the audit failed; the report says what failed."
     kept = sum(not step.ran for step in steps)

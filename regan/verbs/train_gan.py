@@ -53,7 +53,8 @@ def train_gan(
         preset: `demo` (minutes on a laptop at 32 x 32), `config-e` or `config-f` (days on a GPU at 256 x 256).
         kimg: Length in thousands of real images; 0 takes the preset's.
         keep_snapshots: Snapshots to keep at most, thinned evenly as training goes on.
-        checkpoint_uri: Folder that outlives the machine, to work in instead; it is kept when training is complete.
+        checkpoint_uri: Folder that outlives the machine, to work in instead, in a subfolder named by `label`, so that
+            two classes can share it; it is kept when training is complete.
         seed: Seed of initial weights, latents, noise and the order of the images.
 
     Returns:
@@ -81,7 +82,7 @@ def train_gan(
     labels = source.classes if label == "all" else (label,)
     config = configure(preset, size=source.size, channels=source.channels, labels=labels, seed=seed, kimg=kimg)
     training_index = {(row.sha256, row.group) for row in rows} | source.training_index()
-    with _work_folder(Path(run), checkpoint_uri) as work:
+    with _work_folder(Path(run), checkpoint_uri, label) as work:
         # Only now: the framework takes seconds to load, and a wrong call should not wait for it.
         from regan.gan.trainer import Trainer
 
@@ -105,14 +106,14 @@ def train_gan(
 
 
 @contextmanager
-def _work_folder(run: Path, checkpoint_uri: str) -> Iterator[Path]:
+def _work_folder(run: Path, checkpoint_uri: str, label: str) -> Iterator[Path]:
     """The stable folder that the training works in, held by this process alone."""
     if "://" in checkpoint_uri:
         raise ValueError(
             "`checkpoint_uri` must be a local or mounted folder in this version. "
             f"Received checkpoint_uri={checkpoint_uri!r}. Mount the bucket, or leave it empty."
         )
-    work = Path(checkpoint_uri) if checkpoint_uri else run.with_name(f"{run.name}.checkpoint")
+    work = Path(checkpoint_uri, label) if checkpoint_uri else run.with_name(f"{run.name}.checkpoint")
     work.mkdir(parents=True, exist_ok=True)
     with (work / ".lock").open("w") as lock:
         try:

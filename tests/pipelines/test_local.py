@@ -1,0 +1,112 @@
+"""Parameters that the launcher chooses for a source."""
+
+import time
+from pathlib import Path
+
+import pytest
+from kfp import dsl
+
+from pipelines.kfp_local import Step
+from pipelines.local import Request, _parameters, _summary
+from pipelines.source import Source
+
+
+def source(per_class: int = 40, version: str = "v1") -> Source:
+    return Source("/images", tuple(f"{label}/{i}.png" for label in ("b", "m") for i in range(per_class)), version)
+
+
+@pytest.fixture
+def parameters(tmp_path):
+    def choose(request=None, of=None, said=None, **settings):
+        request = request or Request(output=tmp_path, source="/images", classes=("b", "m"))
+        return _parameters(request, settings, of or source(), tmp_path, (said if said is not None else []).append)
+
+    return choose
+
+
+def test_a_small_source_keeps_three_quarters_for_training_and_says_so(parameters):
+    said: list[str] = []
+    assert parameters(said=said)["test_per_class"] == 10
+    assert said == [
+        "test_per_class is 10, a quarter of the 40 images of the rarer class, instead of 150: "
+        "the others are needed for training. --set test_per_class=N sets it."
+    ]
+
+
+def test_a_large_source_and_a_person_are_not_overruled(parameters):
+    said: list[str] = []
+    assert parameters(of=source(600), said=said)["test_per_class"] == 150
+    assert parameters(test_per_class=20, said=said)["test_per_class"] == 20
+    assert said == []
+
+
+def test_the_classes_and_the_version_of_the_source_are_parameters(parameters):
+    chosen = parameters()
+    assert (chosen["negative_class"], chosen["positive_class"], chosen["data_version"]) == ("b", "m", "v1")
+
+
+def test_phantoms_have_their_own_classes(parameters, tmp_path):
+    chosen = parameters(Request(output=tmp_path), source(600))
+    assert (chosen["negative_class"], chosen["positive_class"]) == ("benign", "malignant")
+
+
+def test_the_checkpoint_stays_where_it_is_as_long_as_training_would_be_the_same(parameters):
+    place = parameters()["gan_checkpoint_uri"]
+    assert parameters(report_margin=0.1, classifier_epochs=3)["gan_checkpoint_uri"] == place
+    others = [
+        parameters(gan_kimg=3.0),
+        parameters(data_size=64),
+        parameters(of=source(version="v2")),
+        parameters(test_per_class=11),
+    ]
+    assert len({place, *(chosen["gan_checkpoint_uri"] for chosen in others)}) == 5
+
+
+def test_changed_code_has_another_checkpoint(parameters, monkeypatch):
+    place = parameters()["gan_checkpoint_uri"]
+    monkeypatch.setattr("pipelines.machine.code_version", lambda: "changed")
+    assert parameters()["gan_checkpoint_uri"] != place
+
+
+def test_the_presets_are_where_a_run_starts(parameters, tmp_path):
+    assert parameters()["data_size"] == 32
+    assert "data_size" not in parameters(Request(output=tmp_path, source="/images", preset="config-e"))
+
+
+def finished_steps(folder: Path, verdict: str) -> list[Step]:
+    def step(title: str, **outputs) -> Step:
+        return Step(title, title, 1, folder / "log", time.monotonic(), ran=True, outputs=outputs)
+
+    report = dsl.Artifact(uri=str(folder))
+    (folder / "report.html").write_text("<html>")
+    difference = dsl.Metrics(metadata={"difference": -0.05, "lower": -0.1, "upper": 0.01})
+    steps = [step(f"test {name}", metrics=dsl.Metrics(metadata={"auc": 0.9})) for name in ("teacher", "student")]
+    steps.append(step("test control", metrics=dsl.Metrics(metadata={"auc": 0.8})))
+    steps.append(step("audit images", verdict=verdict))
+    steps.append(step("compare classifiers", report=report, metrics=difference, sentence="It is so."))
+    if verdict == "passed":
+        steps.append(step("publish images", release=dsl.Dataset(uri=str(folder / "release"))))
+    return steps
+
+
+@pytest.mark.parametrize(
+    ("verdict", "line"),
+    [
+        ("passed", "Release: release"),
+        ("failed", "Nothing was released, because the audit failed; the report says what failed."),
+    ],
+)
+def test_the_end_tells_verdict_figures_release_and_report(tmp_path, monkeypatch, verdict, line):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    lines = list(_summary(finished_steps(tmp_path, verdict), tmp_path / "run", {}, 61.0))
+    assert lines[1:5] == [
+        "Verdict: It is so.",
+        "AUC on the test images: teacher 0.900   student 0.900   control 0.800",
+        "Difference in auc, student minus teacher: -0.050 (95 % interval -0.100 to +0.010)",
+        f"Audit of the synthetic images: {verdict}",
+    ]
+    assert lines[5] == line
+    assert lines[6].startswith("Time 1 min 1 s (0 of ")
+    assert lines[7] == "Report: run/report.html"
+    assert (tmp_path / "run" / "report.html").read_text() == "<html>"

@@ -1,0 +1,89 @@
+"""The command line of the pipelines."""
+
+import subprocess
+import sys
+
+import pytest
+
+from pipelines.__main__ import main
+
+LEAN = """
+import sys
+from pipelines.__main__ import main
+assert main({arguments!r}) == 0
+loaded = {{"tensorflow", "keras", "jax", "torch"}} & set(sys.modules)
+assert not loaded, loaded
+"""
+
+
+def said(capsys) -> str:
+    return capsys.readouterr().out
+
+
+def test_the_committed_manifests_pass_the_check():
+    assert main(["compile", "--check"]) == 0
+
+
+def test_a_stale_manifest_fails_the_check_and_is_named(tmp_path, capsys):
+    assert main(["compile", "--output", str(tmp_path)]) == 0
+    assert main(["compile", "--output", str(tmp_path), "--check"]) == 0
+    stale = tmp_path / "components" / "train_gan.yaml"
+    stale.write_text(stale.read_text() + "\n")
+    said(capsys)
+    assert main(["compile", "--output", str(tmp_path), "--check"]) == 1
+    assert said(capsys) == f"{stale} differs from a fresh compile. Run `python -m pipelines compile`.\n"
+
+
+def test_other_images_are_compiled_in(tmp_path):
+    digest = "registry.example/regan-gpu@sha256:" + "a" * 64
+    assert main(["compile", "--output", str(tmp_path), "--image-gpu", digest]) == 0
+    text = (tmp_path / "pipelines" / "synthetic_training_set.yaml").read_text()
+    assert text.count(f"image: {digest}\n") == 13
+    assert "regan-gpu:" not in text
+    assert text.count("image: regan-cpu:") == 3
+
+
+def test_compiling_loads_no_framework(tmp_path):
+    code = LEAN.format(arguments=["compile", "--output", str(tmp_path)])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_help_names_what_a_person_may_choose():
+    done = subprocess.run([sys.executable, "-m", "pipelines", "local", "--help"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "--classes NEGATIVE,POSITIVE" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--phantom", "--classes", "benign"], "--classes expects two names, the positive class last"),
+        (["--phantom", "--classes", "a,b,c"], "Received 'a,b,c'"),
+        (["--phantom", "--set", "gan_kimg"], "--set expects NAME=VALUE, such as gan_kimg=100. Received 'gan_kimg'."),
+        (["--phantom", "--set", "gan_kmig=1"], "Did you mean gan_kimg?"),
+        (["--source", "absent", "--classes", "a,b"], "Found nothing at"),
+    ],
+)
+def test_a_wrong_call_is_explained_in_one_line(tmp_path, capsys, arguments, message):
+    assert main(["local", "--output", str(tmp_path / "run"), *arguments]) == 1
+    lines = said(capsys).splitlines()
+    assert len(lines) == 1
+    assert message in lines[0]
+
+
+def test_a_failing_step_ends_the_command_with_its_name_and_the_cause(tmp_path, capsys):
+    (tmp_path / "images" / "benign").mkdir(parents=True)
+    (tmp_path / "images" / "benign" / "1.png").write_text("no picture")
+    assert main(["local", "--source", str(tmp_path / "images"), "--output", str(tmp_path / "run")]) == 1
+    text = said(capsys)
+    assert "\nStep 1, prepare images, failed:\n  ValueError: " in text
+    assert "prepare-images.log\nThe same command goes on after the finished steps.\n" in text
+    assert "Traceback" not in text
+    assert "Traceback" in (tmp_path / "run" / "logs" / "prepare-images.log").read_text()
+
+
+def test_the_command_needs_a_source():
+    with pytest.raises(SystemExit) as raised:
+        main(["local"])
+    assert raised.value.code == 2
