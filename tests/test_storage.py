@@ -163,6 +163,15 @@ def test_a_half_pushed_folder_is_refused_and_the_same_push_finishes_it(bucket, f
     assert read(fetch(address, tmp_path / "fetched")) == FILES
 
 
+def test_a_push_that_lacks_its_end_is_refused_though_every_file_is_there(bucket, folder, tmp_path):
+    address = f"{bucket[0]}/release"
+    push(folder, address)
+    store = storage._store(address)
+    store.write(storage.MANIFEST, storage._manifest(store.manifest["files"], complete=False))
+    with pytest.raises(ValueError, match="must be whole"):
+        fetch(address, tmp_path / "fetched")
+
+
 def test_the_same_push_again_changes_nothing(bucket, folder):
     address = f"{bucket[0]}/release"
     push(folder, address)

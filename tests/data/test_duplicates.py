@@ -76,6 +76,11 @@ def test_the_pairs_are_those_of_a_plain_comparison_whatever_the_block(monkeypatc
         assert list(near_duplicates(prints)) == expected
 
 
+def test_a_negative_is_not_taken_for_a_copy():
+    prints = np.arange(8, dtype=np.uint64)
+    assert list(near_duplicates(np.stack([prints, ~prints]))) == []  # all 256 bits of each hash differ
+
+
 def test_groups_hang_together_through_copies_and_near_duplicates():
     far = np.random.default_rng(0).integers(0, 2**63, (6, 8)).astype(np.uint64)
     far[4] = far[1]  # 1 and 4 look alike, 4 and 5 are the same picture

@@ -54,6 +54,10 @@ def test_without_a_pattern_masks_are_pictures(folder):
     assert len(listed(folder, "")[0]) == 5
 
 
+def test_capitals_in_the_pattern_do_not_matter(folder):
+    assert listed(folder, "*_MASK*") == listed(folder)
+
+
 def test_hidden_files_and_other_files_are_listed_and_not_taken(folder):
     for name in (".DS_Store", "__MACOSX/benign/._1.png", ".cache/1.png", "benign/notes.txt", "benign/.1.png"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -85,6 +89,7 @@ def test_links_are_followed_within_the_source_only(folder, tmp_path):
 
 
 def test_a_source_may_itself_be_a_link(folder, tmp_path):
+    (folder / "benign" / "within.png").symlink_to(folder / "malignant" / "2.JPG")
     (tmp_path / "link").symlink_to(folder)
     assert listed(tmp_path / "link") == listed(folder)
 

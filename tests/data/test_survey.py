@@ -47,14 +47,18 @@ def test_groups_and_order_depend_on_neither_names_nor_size(folder, tmp_path):
 
 
 def test_copies_and_near_copies_are_one_group_named_by_its_smallest_member(folder):
-    shutil.copy(folder / "benign/000001.png", folder / "benign/copy.png")
-    with Image.open(folder / "benign/000001.png") as image:
-        image.resize((90, 100)).save(folder / "benign/resized.jpg")
+    originals = sorted(folder.rglob("*.png"))
+    for path in originals:
+        shutil.copy(path, path.with_name(f"copy of {path.name}"))
+        with Image.open(path) as image:
+            image.resize((90, 100)).save(path.with_suffix(".jpg"))
     found = surveyed(folder)
-    members = [by_name(found)[f"benign/{name}"] for name in ("000001.png", "copy.png", "resized.jpg")]
-    assert {member.group for member in members} == {"g" + min(member.source for member in members)}
+    for path in originals:
+        names = (path, path.with_name(f"copy of {path.name}"), path.with_suffix(".jpg"))
+        members = [by_name(found)[name.relative_to(folder).as_posix()] for name in names]
+        assert {member.group for member in members} == {"g" + min(member.source for member in members)}
     assert len({image.group for image in found.images}) == 8
-    assert found.num_duplicates == 1
+    assert found.num_duplicates == 8
 
 
 def test_a_picture_under_both_labels_is_refused_in_every_copy(folder):
@@ -101,6 +105,13 @@ def test_where_a_class_has_no_usable_picture_the_reasons_are_told(folder):
     for path in (folder / "malignant").iterdir():
         path.write_text("not an image")
     with pytest.raises(ValueError, match=r"none in 'malignant'.*4 files.*000000\.png \(not a PNG or JPEG picture\)"):
+        surveyed(folder)
+
+
+def test_where_every_file_is_refused_the_reasons_are_told(folder):
+    for path in folder.rglob("*.png"):
+        path.write_text("not an image")
+    with pytest.raises(ValueError, match=r"none in 'benign' and 'malignant'.*8 files"):
         surveyed(folder)
 
 
