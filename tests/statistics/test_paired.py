@@ -90,9 +90,9 @@ def test_swapping_the_models_mirrors_the_interval(table):
 
 
 def test_pairs_are_counted():
-    found = paired_table([1, 1, 0, 0, 1], [1, 0, 1, 0, 1])
-    assert found == PairedTable(both=2, only_first=1, only_second=1, neither=1)
-    assert found.difference == 0
+    found = paired_table([1, 1, 0, 0, 1, 1], [1, 0, 1, 0, 1, 0])
+    assert found == PairedTable(both=2, only_first=2, only_second=1, neither=1)
+    assert found.difference == pytest.approx(1 / 6)
 
 
 def test_answers_of_different_lengths_are_refused():
