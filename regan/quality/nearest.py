@@ -119,7 +119,7 @@ class NearestImages:
         rows, best = np.arange(len(images)), np.argmin(fine, axis=1)
         index, distance = candidates[rows, best], fine[rows, best]
         expected = np.sqrt(unrelated**2 + _detail_power(images, small) + self._detail[index])
-        return Nearest(index, distance, ordered[:, 0] / unrelated, distance / expected)
+        return Nearest(index, distance, _ratio(ordered[:, 0], unrelated), _ratio(distance, expected))
 
     def _coarse(self, small: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         # Distance (b, n) of every image to every training image under the best variant, and which one that is.
@@ -190,6 +190,11 @@ def _detail_power(images: np.ndarray, small: np.ndarray) -> np.ndarray:
     # Mean square of what the reduction lost. Between unrelated images these powers add to the squared distance.
     whole = np.mean(images.astype(np.float32) ** 2, axis=(1, 2, 3), dtype=np.float64)
     return np.clip(whole - np.mean(small**2, axis=(1, 2, 3), dtype=np.float64), 0, None)
+
+
+def _ratio(distance: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    # An image at no distance even from its 50th neighbour is a copy of them all.
+    return np.divide(distance, expected, out=np.zeros_like(distance), where=expected > 0)
 
 
 def _mean_of_finite(values: np.ndarray) -> np.ndarray:

@@ -88,3 +88,9 @@ def test_no_images_give_no_entries(phantoms):
 def test_two_training_images_are_too_few(phantoms):
     with pytest.raises(ValueError, match="at least 3"):
         search(phantoms(1, 0), phantoms(1, 1))
+
+
+def test_copies_of_an_image_that_stands_often_are_copies(phantoms):
+    training = np.repeat(phantoms(1, 0)[:1], 60, axis=0)
+    found = search(training, training[:2])
+    assert found.coarse_ratio.tolist() == found.fine_ratio.tolist() == [0, 0]
