@@ -41,7 +41,7 @@ class PixelCache:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def batches(self, batch_size: int = 256) -> "list[np.ndarray]":
+    def batches(self, batch_size: int = 256) -> list[np.ndarray]:
         """Views of all pixels in order."""
         return [self.pixels[start : start + batch_size] for start in range(0, len(self), batch_size)]
 

@@ -1,5 +1,6 @@
 """The network that training begins with: random, imported, or that of a classifier whose training goes on."""
 
+import warnings
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -205,6 +206,11 @@ def _layers_in(path: Path) -> set[str]:
 
 def _load_file(backbone: keras.Model, path: Path) -> None:
     try:
-        backbone.load_weights(path)
-    except (ValueError, OSError, KeyError) as error:
-        raise ValueError(f"The arrays of the weight file must fit {backbone.name}. {path} does not: {error}") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # Keras warns, and goes on, where layers stay random
+            backbone.load_weights(path)
+    except (ValueError, OSError, KeyError, UserWarning) as error:
+        raise ValueError(
+            f"The arrays of the weight file must have the shapes of {backbone.name}. {path} holds others, as a network "
+            f"of another width or version would: {str(error).partition(chr(10))[0]}"
+        ) from error
