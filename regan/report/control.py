@@ -22,18 +22,19 @@ class Reading:
 
 
 def read_control(lineage: Lineage) -> list[Reading]:
-    """What a careful reader must know about the control, the most important first."""
+    """What a careful reader must know about reference and control, the most important first."""
+    found = _guessing_reference(lineage)
     if not lineage.candidate.synthetic:
-        return []
+        return found
     if lineage.control is None:
-        return [_missing(lineage.candidate.name)]
+        return [*found, _missing(lineage.candidate.name)]
     compare = lineage.compare
     own, other = measure(compare, "control", "auc"), measure(compare, "candidate", "auc")
     gain = difference(compare, "candidate - control", "auc")
     if own is None or other is None or gain is None:
-        return [Reading("caution", "Control", "The history does not say how the control did.")]
-    readings = [_reading(lineage.candidate.name, other, own, gain, acceptance_text(lineage.candidate.filters))]
-    return readings + _unfair(lineage.candidate, lineage.control)
+        return [*found, Reading("caution", "Control", "The history does not say how the control did.")]
+    found.append(_reading(lineage.candidate.name, other, own, gain, acceptance_text(lineage.candidate.filters)))
+    return found + _unfair(lineage.candidate, lineage.control)
 
 
 def measure(compare: Step, role: str, name: str) -> Mapping[str, Any] | None:
@@ -88,7 +89,7 @@ def _reading(
         return Reading(
             "warning",
             f"Neither {name} nor control does clearly better than guessing",
-            f"{told} The synthetic images do not show what sets the two classes apart.",
+            f"{told} Whoever learned from these synthetic images did not learn what sets the two classes apart.",
         )
     if gain["lower"] > 0:
         return Reading(
@@ -106,6 +107,18 @@ def _reading(
         "The images carry the difference themselves" if not near_chance(control) else "The control is near guessing",
         f"{told} No difference between filtered and unfiltered images was shown, which does not mean there is none.",
     )
+
+
+def _guessing_reference(lineage: Lineage) -> list[Reading]:
+    row, name = measure(lineage.compare, "reference", "auc"), lineage.reference.name
+    if row is None or not near_chance(row):
+        return []
+    text = (
+        f"AUC {words.number(row['value'])} (95 % interval {words.interval(row.get('lower'), row.get('upper'))}). "
+        f"Whoever is compared with a {name} that guesses is measured against nothing: take the verdict as open. Train "
+        f"the {name} longer, or on more images, first."
+    )
+    return [Reading("warning", f"The {name} itself is near guessing", text)]
 
 
 def _missing(name: str) -> Reading:

@@ -53,7 +53,7 @@ def write_datasheet(
         audit_rows=[row | {"measure": str(row.get("measure"))} for row in steps[audit_id].tables.get("audit", [])],
         audit=steps[audit_id],
         num_copies=max(step.counts.get("num_copies_left_out", 0) for step in steps.values()),
-        licences=making.licences(lineage),
+        licences=making.licences(lineage.making),
         version=steps[audit_id].versions.get("regan", words.UNKNOWN),
     )
     Path(output_markdown).write_text(text, encoding="utf-8")

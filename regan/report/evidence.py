@@ -1,5 +1,6 @@
 """The parts of the report that carry the verdict: the sentence, what it rests on, the test and its figures."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,13 +24,14 @@ _PAIRS = ("candidate - reference", "control - reference", "candidate - control")
 
 
 def verdict(lineage: Lineage) -> dict[str, str]:
-    """The outcome, its word, the sentence and what the word means."""
+    """The outcome, its word and what that means, the sentence, and what the history says after it."""
     settings = lineage.compare.settings
     outcome = str(settings.get("verdict", "inconclusive"))
     word, meaning = _OUTCOMES.get(outcome, (words.sentence_case(outcome), ""))
     kind = outcome if outcome in _OUTCOMES else "inconclusive"
-    sentence = words.typographic(str(settings.get("sentence", "The history holds no verdict.")))
-    return {"kind": kind, "word": word, "meaning": meaning, "sentence": sentence}
+    told = words.typographic(str(settings.get("sentence", "The history holds no verdict.")))
+    sentence, *more = re.split(r"(?<=[a-z0-9)]\.) (?=[A-Z])", told, maxsplit=1)
+    return {"kind": kind, "word": word, "meaning": meaning, "sentence": sentence, "more": "".join(more)}
 
 
 def classes(lineage: Lineage) -> tuple[str, str]:
@@ -90,7 +92,7 @@ def rests_on(lineage: Lineage) -> list[dict[str, str]]:
             _control(lineage),
             "a student of as many unfiltered images: what the images teach without the filter",
         ),
-        ("Audit", _audit(lineage), "are the synthetic images close to the real ones, varied, and no copies?"),
+        ("Audit", *_audit(lineage)),
     ]
     if not lineage.candidate.synthetic:
         rows = [row for row in rows if row[0] not in ("Control", "Audit") or row[1] != "none"]
@@ -186,8 +188,13 @@ def _control(lineage: Lineage) -> str:
     return f"AUC {words.number(row['value'])} ({words.interval(row.get('lower'), row.get('upper'))})"
 
 
-def _audit(lineage: Lineage) -> str:
-    return "none" if lineage.audit is None else str(lineage.audit.settings.get("verdict", words.UNKNOWN))
+def _audit(lineage: Lineage) -> tuple[str, str]:
+    if lineage.audit is None:
+        return "none", "whether the synthetic images copy patients is not known"
+    rows = lineage.audit.tables.get("audit", [])
+    limited = [str(row.get("measure")).replace("_", " ") for row in rows if row.get("limit") is not None]
+    limits = f"limit on {', '.join(limited)}" if limited else "no measure has a limit"
+    return str(lineage.audit.settings.get("verdict", words.UNKNOWN)), f"{limits}; closeness and variety: see below"
 
 
 def _confusion(lineage: Lineage, role: str) -> Mapping[str, int] | None:

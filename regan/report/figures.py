@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from regan.report import svg, words
 
@@ -153,6 +154,7 @@ def distance_figure(
         _label(ax, title, "training, kimg (thousand images shown)", "")
         if chosen:
             _legend(ax)
+        ax.set_xlim(left=0)
         ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
         said = ", ".join(f"{words.significant(y)} at {words.number(x, 1)} kimg" for x, y in chosen) or "none marked"
         return svg.render(figure, name, f"{title} of {len(points)} snapshots; kept: {said}")
@@ -194,8 +196,8 @@ def _label(ax: Axes, title: str, x_label: str, y_label: str) -> None:
     ax.set_title(svg.clean(title), pad=8)
     ax.set_xlabel(svg.clean(x_label))
     ax.set_ylabel(svg.clean(y_label))
-    ax.locator_params(axis="x", nbins=6)
-    ax.locator_params(axis="y", nbins=6)
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=x_label == "epoch"))
+    ax.yaxis.set_major_locator(MaxNLocator(nbins=6))
 
 
 def _legend(ax: Axes) -> None:

@@ -81,6 +81,11 @@ class Lineage:
         """Reference, candidate and, where there is one, control: the order of the report."""
         return tuple(arm for arm in (self.reference, self.candidate, self.control) if arm is not None)
 
+    @property
+    def making(self) -> tuple[Step, ...]:
+        """Steps that made the synthetic images, from the GANs to the unfiltered images."""
+        return (*self.runs, *self.selections, *self.generations)
+
     @classmethod
     def of(cls, steps: Mapping[str, Step]) -> "Lineage":
         """Find the comparison that was made last and follow its inputs.

@@ -2,7 +2,7 @@
 
 import base64
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,7 +64,7 @@ def sections(lineage: Lineage, *, private_left_out: bool) -> dict[str, Any]:
         "selections": [_selection(step, f"select-{place}") for place, step in enumerate(lineage.selections)],
         "audit": _audit(lineage.audit, private_left_out) if lineage.audit else None,
         "training": _training(lineage),
-        "licences": licences(lineage),
+        "licences": licences((*lineage.making, *(step for arm in lineage.arms for step in arm.classifiers))),
     }
 
 
@@ -98,14 +98,16 @@ def provenance(steps: Mapping[str, Step], lineage: Lineage) -> dict[str, Any]:
     return {"steps": rows, "seconds": sum(known), "versions": _versions(ordered)}
 
 
-def licences(lineage: Lineage) -> list[dict[str, str]]:
-    """Licences of imported weights that a step of the history names; what they trained or made carries them too."""
-    arms = [step for arm in lineage.arms for step in (*arm.classifiers, *arm.image_steps)]
+def licences(steps: Iterable[Step]) -> list[dict[str, str]]:
+    """Licences of imported weights that the settings of some steps name, each once."""
     found: dict[str, dict[str, str]] = {}
-    for step in (*lineage.runs, *lineage.selections, *lineage.generations, *arms):
-        for key in ("license", "licence", "weights_license", "weights_licence"):
-            if text := step.settings.get(key):
-                found.setdefault(str(text), {"licence": str(text), "step": words.VERBS.get(step.verb, step.verb)})
+    for step in steps:
+        for name, text in words.flat(step.settings):
+            if (
+                name.split(".")[-1] in ("license", "licence", "weights_license", "weights_licence")
+                and text != "not set"
+            ):
+                found.setdefault(text, {"licence": text, "step": words.VERBS.get(step.verb, step.verb)})
     return list(found.values())
 
 
@@ -213,8 +215,9 @@ def _selection(step: Step, name: str) -> dict[str, Any]:
         ("Kept", f"the snapshot at {words.number(kept, 1)} kimg"),
         ("Features", str(step.settings.get("extractor", words.UNKNOWN))),
         ("Images each", " to ".join(words.number(size) for size in sizes[:1] + sizes[1:][-1:]) or words.UNKNOWN),
-        (f"Fréchet at {words.number(floor_size)} images", f"{beside[0]}, floor {beside[1]}"),
     ]
+    if sizes and words.is_number(floor_size) and sizes[-1] >= floor_size:
+        facts.append((f"Fréchet at {words.number(floor_size)} images", f"{beside[0]}, floor {beside[1]}"))
     return {"label": _label(step), "panels": panels, "rows": rows, "kept": kept, "facts": _known(facts)}
 
 

@@ -149,7 +149,7 @@ def _train_gan(folder: Path, images: Path, size: int, count: int, licence: str) 
         "train_gan",
         {"images": images},
         settings={"label": "all", "preset": "demo", "optimizer": {"rate": 0.0025, "betas": [0.0, 0.99]}, "seed": 0}
-        | ({"licence": licence} if licence else {}),
+        | ({"origin": {"licence": licence}} if licence else {}),
         figures={
             "kimg": 24.0,
             "images_per_second": 118.0,
@@ -263,7 +263,8 @@ def _train_classifier(folder: Path, images: Path, validation: Path, role: str) -
         folder,
         "train_classifier",
         {"images": images, "validation": validation},
-        settings={"backbone": "MobileNetV2", "recipe": {"name": "standard", "patience": 10}, "epochs": 50, "seed": 0},
+        settings={"first_weights": {"licence": "Terms of ImageNet"}}
+        | {"backbone": "MobileNetV2", "recipe": {"name": "standard", "patience": 10}, "epochs": 50, "seed": 0},
         counts={"num_images": 640 if role == "teacher" else 2824, "num_validation": 72},
         figures={"validation_auc": 1 - gap, "threshold": 0.5, "num_epochs": 24},
         curves={

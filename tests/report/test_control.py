@@ -46,6 +46,11 @@ def test_student_and_control_near_guessing_are_both_called_so(reading_of):
     assert (first.kind, first.title) == ("warning", "Neither student nor control does clearly better than guessing")
 
 
+def test_a_teacher_near_guessing_is_said_before_all_else(reading_of):
+    first = reading_of(teacher=0.1, student=0.1, control=0.1)[0]
+    assert (first.kind, first.title) == ("warning", "The teacher itself is near guessing")
+
+
 def test_a_missing_control_is_said(reading_of):
     first = reading_of(leave_out=("control",))[0]
     assert (first.kind, first.title) == ("caution", "There is no control")

@@ -62,6 +62,14 @@ def test_the_verdict_is_one_sentence_before_all_else(html):
     assert html.count("<h1>") == 1
 
 
+def test_what_follows_the_verdict_is_told_below_it(build_report):
+    html = render_report(read_history(build_report(per_sheet=1, student=1.0)))
+    first = re.search(r"<h1>(.*?)</h1>", html).group(1)
+    more = re.search(r'<p class="more">(.*?)</p>', html).group(1)
+    assert first.endswith("is not excluded.")
+    assert more.startswith("Sensitivity taken alone is inferior: the student misses")
+
+
 def test_every_section_is_there_and_filled(html, text):
     for name in SECTIONS:
         assert f'<section id="{name}">' in html
@@ -85,6 +93,8 @@ def test_every_section_is_there_and_filled(html, text):
         "61.0",
         "the snapshot at 20.0 kimg",
         "No synthetic image was found to copy a training image.",
+        "limit on share memorised; closeness and variety: see below",
+        "Fréchet at 320 images",
         "Exact McNemar",
         "Tango score interval, mid-p McNemar",
         "AUC, non-inferiority within 0.05",
@@ -200,6 +210,7 @@ def test_licences_of_imported_weights_are_named(build_report):
     html = render_report(read_history(build_report(per_sheet=1, licence="Nvidia Source Code License-NC")))
     assert "Licences of imported weights" in html
     assert "Nvidia Source Code License-NC" in html
+    assert html.count("Train a classifier: Terms of ImageNet.") == 1
 
 
 # The rest looks at the page as a reader does.

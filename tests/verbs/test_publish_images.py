@@ -194,6 +194,10 @@ def test_the_datasheet_says(published, said):
     assert said in (published.path / "DATASHEET.md").read_text()
 
 
+def test_the_licence_of_a_classifier_does_not_bind_the_images(published):
+    assert "Terms of ImageNet" not in (published.path / "DATASHEET.md").read_text()
+
+
 def test_a_copy_is_pushed_and_hostile_titles_are_plain_text(made, tmp_path):
     target = tmp_path / "bucket" / "release"
     target.parent.mkdir()
