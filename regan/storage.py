@@ -23,15 +23,13 @@ from typing import Any
 from regan.progress import Progress
 
 MANIFEST = ".regan-push.json"
+FORMAT = 1
 
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/{1,2}(?!/)(.*)", re.DOTALL)  # a Path writes gs://x as gs:/x
 _TRANSFERS = 8  # at a time: small files wait for the network, not for the processor
 
 _CREDENTIALS = "Storage needs credentials. Found none that are valid for {uri}: {error}. {hint}"
-_PERMISSION = (
-    "The credentials must be allowed to list, read and write the address. Received a refusal for {uri}: {error}. Ask "
-    "the owner of the bucket for access."
-)
+_PERMISSION = "The credentials must allow to list, read and write {uri}. It refused: {error}. Ask the bucket's owner."
 _BUCKET = "The bucket must exist. Nothing was found at {uri}: {error}. Check its name."
 _ANSWER = "The storage at {uri} must answer. It did not: {error}. Check the network and try again."
 
@@ -181,7 +179,12 @@ class _Store:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "text"
             self.download(MANIFEST, path)
-            return json.loads(path.read_text(encoding="utf-8"))
+            found = json.loads(path.read_bytes())
+        if found.get("format") != FORMAT:
+            raise ValueError(
+                f"`{MANIFEST}` must have format {FORMAT}. {self.uri} was pushed by another version of regan."
+            )
+        return found
 
     def _key(self, name: str) -> str:
         return self._prefix if self.is_file else self._start + name
@@ -324,8 +327,7 @@ def _store(uri: str) -> _Store:
 def _some_files(store: _Store) -> list[StoredFile]:
     if not store.files:
         raise FileNotFoundError(
-            f"There must be files at the address. Found nothing at {store.uri}. Check its spelling, and whether the "
-            "upload is done."
+            f"There must be files at the address. Found nothing at {store.uri}. Check its spelling, and the upload."
         )
     return store.files
 
@@ -344,7 +346,7 @@ def _promised_hashes(store: _Store) -> dict[str, str]:
 
 
 def _manifest(hashes: Mapping[str, str], *, complete: bool) -> str:
-    return json.dumps({"format": 1, "complete": complete, "files": dict(hashes)}, indent=1, sort_keys=True) + "\n"
+    return json.dumps({"format": FORMAT, "complete": complete, "files": dict(hashes)}, indent=1, sort_keys=True) + "\n"
 
 
 def _files_to_push(folder: Path) -> dict[str, Path]:
@@ -396,6 +398,4 @@ def _library(name: str, uri: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise ImportError(
-            f"Reading {uri} needs the library {name}. Install it with `pip install 'regan[cloud]'`."
-        ) from error
+        raise ImportError(f"{uri} needs the library {name}. Install it: pip install 'regan[cloud]'.") from error

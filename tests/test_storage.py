@@ -172,6 +172,13 @@ def test_a_push_that_lacks_its_end_is_refused_though_every_file_is_there(bucket,
         fetch(address, tmp_path / "fetched")
 
 
+def test_a_push_of_another_version_is_named(local, tmp_path):
+    local[1](storage.MANIFEST, b'{"format": 99}')
+    local[1]("data.bin", b"x")
+    with pytest.raises(ValueError, match="must have format 1"):
+        fetch(local[0], tmp_path / "fetched")
+
+
 def test_the_same_push_again_changes_nothing(bucket, folder):
     address = f"{bucket[0]}/release"
     push(folder, address)
