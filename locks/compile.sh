@@ -2,5 +2,19 @@
 # Resolve every lock file anew. They name no server and carry the hash of each file.
 set -eu
 cd "$(dirname "$0")/.."
-uv pip compile pyproject.toml locks/dev.in --extra jax --extra cloud --extra kubeflow --extra dev \
-  --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --output-file locks/dev.txt "$@"
+
+resolve() {
+  output=$1
+  shift
+  uv pip compile --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
+    --output-file "$output" "$@"
+}
+
+resolve locks/dev.txt pyproject.toml locks/dev.in --extra jax --extra cloud --extra kubeflow --extra dev "$@"
+# The images hold the versions that the tests run with.
+set -- --constraint locks/dev.txt "$@"
+resolve locks/image-cpu.txt pyproject.toml --extra cloud "$@"
+resolve locks/image-gpu-none.txt pyproject.toml locks/image-none.in --extra cloud "$@"
+resolve locks/image-gpu-cuda.txt pyproject.toml locks/image-cuda.in --extra cloud "$@"
+resolve locks/image-kfp.txt locks/image-kfp.in --no-deps "$@"
+resolve locks/image-build.txt locks/image-build.in "$@"
