@@ -47,12 +47,15 @@ def room(path: Path) -> str:
 
 
 def imported(path: Path) -> set[str]:
+    """Dotted names of what a file imports; `from regan import backend` is `regan.backend`."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == "regan":
+            names |= {f"regan.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names if node.module == "regan"}
+            names.add(node.module)
     return names
 
 

@@ -63,7 +63,7 @@ class ImageSet:
         channels: 1 (grey) or 3 (RGB).
         classes: Names of the two classes, the positive one last.
         counts: Number of images of each class.
-        origin: `real`, `synthetic`, or `folder` for a plain folder.
+        origin: `real`, `phantom`, `synthetic`, or `folder` for a plain folder.
         settings: What made it.
         rows: One for each image, in order.
     """
@@ -230,7 +230,7 @@ class ImageSetWriter:
         size: Height and width, a power of two from 32 to 1024, pixels.
         channels: 1 or 3.
         classes: The two class names, the positive one last.
-        origin: `real` or `synthetic`.
+        origin: `real`, `phantom` or `synthetic`.
         settings: What makes the images; kept in the manifest.
         training_index: (pixel hash, group) of the real images behind synthetic ones.
         shard_images: Images a shard. At most 64 shards are written: name fewer, larger ones for large sets.

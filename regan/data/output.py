@@ -49,9 +49,14 @@ def writing_all(*outputs: str | Path) -> Iterator[tuple[Path, ...]]:
 
 def require_free(target: Path) -> None:
     """Refuse an output folder that holds something already; `Raises` as in `writing`."""
-    if target.is_file():
+    try:
+        occupied = target.is_dir() and any(target.iterdir())
+        is_file = target.is_file()
+    except OSError as error:
+        raise _unwritable(target, error) from error
+    if is_file:
         raise NotADirectoryError(f"The output must be a folder, but a file stands at {target}. Name another place.")
-    if target.is_dir() and any(target.iterdir()):
+    if occupied:
         raise FileExistsError(
             f"The output folder must be new or empty, so that nothing is lost. Received {target}, which holds files. "
             "Remove it or name another one."
@@ -67,12 +72,16 @@ def _partial_folder(target: Path) -> Path:
             f"The output must lie in a folder, but part of its path {target.parent} is a file. Name another place."
         ) from error
     except OSError as error:
-        raise PermissionError(
-            f"The output's parent folder must be writable. Received {target.parent}: {error.strerror}. "
-            "Choose another place or change its permissions."
-        ) from error
+        raise _unwritable(target.parent, error) from error
     partial.chmod(0o777 & ~_umask())
     return partial
+
+
+def _unwritable(place: Path, error: OSError) -> PermissionError:
+    return PermissionError(
+        f"The output's parent folder must be writable. Received {place}: {error.strerror}. "
+        "Choose another place or change its permissions."
+    )
 
 
 def _umask() -> int:

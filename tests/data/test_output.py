@@ -58,3 +58,9 @@ def test_several_folders_appear_together_or_not_at_all(tmp_path):
 def test_one_folder_for_two_outputs_is_refused(tmp_path):
     with pytest.raises(ValueError, match="different folders"), writing_all(tmp_path / "a", tmp_path / "a"):
         pass
+
+
+def test_a_folder_that_cannot_be_looked_into_is_named(tmp_path):
+    too_long = "x" * 300
+    with pytest.raises(PermissionError, match="must be writable"), writing(tmp_path / too_long / "out"):
+        pass
