@@ -7,6 +7,7 @@ What kfp.local 2.17 does otherwise, each held by a test:
 - `dsl.If` on a named output is skipped in silence.
 - After a failed step it goes on with the steps that do not need it, and the cause is lost in the output of all.
 - An interrupt leaves the process of the step behind.
+- The word "python3" is exchanged in the arguments of a step too, and a Python whose path holds a space cannot start.
 """
 
 import codecs
@@ -14,6 +15,7 @@ import contextlib
 import logging
 import os
 import re
+import shlex
 import signal
 import subprocess
 import threading
@@ -44,6 +46,7 @@ _HOUSEKEEPING = (
     "Wrote executor output",
     "Did not write output",
 )
+_SCRIPT = '"$program_path/ephemeral_component.py"'
 _TRACEBACK = "Traceback (most recent call last):"
 _MOST_CAUSE_LINES = 12
 
@@ -142,6 +145,7 @@ class LocalRun:
                 (task_executor, "execute_single_task", self._observed(task_executor.execute_single_task)),
                 (subprocess_task_handler, "run_local_subprocess", self._run_process),
                 (docker_task_handler, "run_docker_container", self._run_container),
+                (subprocess_task_handler, "replace_python_executable", with_this_python),
                 (cache.LocalCache, "put", _with_files(cache.LocalCache.put)),
                 (evaluator, "_resolve_pipeline_channel", find),
             ):
@@ -231,6 +235,21 @@ class LocalRun:
             raise
         finally:
             container.remove(force=True)
+
+
+def with_this_python(command: list[str], executable: str) -> list[str]:
+    """Let a step start with a certain Python.
+
+    Args:
+        command: Command of a lightweight component: a shell, its script, the component's source, and arguments.
+        executable: Path of the Python.
+
+    Returns:
+        The same with another Python in the script alone.
+    """
+    return [
+        part.replace("python3 -m", f"{shlex.quote(executable)} -m") if _SCRIPT in part else part for part in command
+    ]
 
 
 def num_tasks(specification: Any) -> int:

@@ -163,6 +163,16 @@ def test_a_killed_step_fails_the_run_and_says_that_memory_may_be_the_cause(run_t
         run_tiny(dies)
 
 
+def test_a_python_with_a_space_in_its_path_works_and_arguments_stay_as_they_are(run_tiny, tmp_path, monkeypatch):
+    python = tmp_path / "with a space" / "python"
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    made = run_tiny(asks, verdict="/data/python3 -m/images").run.steps[0]
+    assert made.outputs["verdict"] == "/data/python3 -m/images"
+
+
 def test_kfp_is_as_before_after_a_run(run_tiny):
     from kfp.local import cache, docker_task_handler, subprocess_task_handler
     from kfp.local.orchestrator import enhanced_dag_orchestrator, task_executor
