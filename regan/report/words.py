@@ -38,8 +38,8 @@ def number(value: Any, digits: int = 3) -> str:
 
 
 def significant(value: Any, digits: int = 3) -> str:
-    """A number of any size with `digits` significant ones: `0.00123`, `12.3`, `4,560`."""
-    if not is_number(value):
+    """A number of any size with `digits` significant ones: `0.00123`, `12.3`, `4,560`; whole ones whole."""
+    if not is_number(value) or isinstance(value, int):
         return number(value)
     if value == 0:
         return "0"
