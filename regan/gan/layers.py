@@ -178,7 +178,8 @@ class ModulatedConvolution(keras.layers.Layer):
     def call(self, x: Any, style: Any) -> Any:
         """`x` `(n, height, width, maps)` and `style` `(n, d)` to `(n, height, width, filters)`, doubled with `up`."""
         scale = self.affine(style)
-        kernel = self.kernel if self.demodulate else self.kernel / math.sqrt(math.prod(self.kernel.shape[:3]))
+        gain = 1.0 if self.demodulate else 1 / math.sqrt(math.prod(self.kernel.shape[:3]))
+        kernel = ops.convert_to_tensor(self.kernel) * gain
         x = x * scale[:, None, None, :]
         y = convolve_up(x, kernel) if self.up else convolve(x, kernel)
         return y * self._demodulation(scale)[:, None, None, :] if self.demodulate else y

@@ -66,13 +66,17 @@ class Phases:
     ) -> None:
         self.config = config
         self.generator_network, self.discriminator_network = generator_network, discriminator_network
-        generator_adam = _lazy_adam(config, config.path_interval if config.path_weight else 0)
-        discriminator_adam = _lazy_adam(config, config.r1_interval)
-        self.generator = _phase("generator", self._generator_loss, generator_adam)
-        self.path_length = _phase("generator", self._path_loss, generator_adam)
-        self.discriminator = _phase("discriminator", self._discriminator_loss, discriminator_adam)
-        self.r1 = _phase("discriminator", self._r1_loss, discriminator_adam)
-        self.average = backend.jit(average)
+        update = _update("generator", config, config.path_interval if config.path_weight else 0)
+        self.generator = _phase("generator", self._generator_loss, ("discriminator", "style_mean"), update)
+        self.path_length = _phase("generator", self._path_loss, ("path_mean",), update)
+        update = _update("discriminator", config, config.r1_interval)
+        self.discriminator = _phase("discriminator", self._discriminator_loss, ("generator",), update)
+        self.r1 = _phase("discriminator", self._r1_loss, (), update)
+        self._average = backend.jit(average)
+
+    def average(self, state: State, decay: Any) -> State:
+        """See `average`."""
+        return self._average(_part(state, ("generator", "average")), decay)
 
     def _generator_loss(self, weights: Any, state: State, batch: Batch) -> tuple[Any, Any]:
         styles, first = self._mixed_styles(weights, batch)
@@ -130,20 +134,42 @@ class Phases:
         return ops.cast(batch["images"], "float32") / 127.5 - 1
 
 
-def _lazy_adam(config: GanConfig, interval: int) -> tuple[float, float]:
-    """Adam's rate and second decay, corrected for the extra update every `interval` steps; 0 for none."""
+def _update(network: str, config: GanConfig, interval: int) -> Callable[[State, dict[str, Any]], State]:
+    """Adam's update of a network that takes one more every `interval` steps (0: none) for its regularisation.
+
+    Rate and decay are corrected for it, so that they stay the same per image. Both phases share the compiled function.
+    """
     correction = interval / (interval + 1) if interval else 1.0
-    return config.learning_rate * correction, config.beta2**correction
+    rate, beta2 = config.learning_rate * correction, config.beta2**correction
+
+    def update(state: State, gradients: dict[str, Any]) -> State:
+        return adam_update(state, network, gradients, rate, beta2)
+
+    compiled, reads = backend.jit(update), (network, f"{network}_moment", f"{network}_updates")
+    return lambda state, gradients: compiled(_part(state, reads), gradients)
 
 
-def _phase(network: str, loss: Callable[..., Any], adam: tuple[float, float]) -> Callable[..., Any]:
-    """Gradient of the loss by the network's weights, then an update of Adam."""
+def _phase(
+    network: str,
+    loss: Callable[..., Any],
+    reads: tuple[str, ...],
+    update: Callable[[State, dict[str, Any]], State],
+) -> Callable[[State, Batch], tuple[State, Figures]]:
+    """Gradient of a loss by the network's weights, then the update.
+
+    `loss(weights, state, batch)` gives `(loss, (changes, figures))`, and is given the entries `reads` of the state.
+    """
+    gradients_of = backend.jit(backend.value_and_gradient(loss))
 
     def phase(state: State, batch: Batch) -> tuple[State, Figures]:
-        (_, (changes, figures)), gradients = backend.value_and_gradient(loss)(state[network], state, batch)
-        return changes | adam_update(state, network, gradients, *adam), figures
+        (_, (changes, figures)), gradients = gradients_of(state[network], _part(state, reads), batch)
+        return changes | update(state, gradients), figures
 
-    return backend.jit(phase)
+    return phase
+
+
+def _part(state: State, names: tuple[str, ...]) -> State:
+    return {name: state[name] for name in names}
 
 
 def adam_update(state: State, network: str, gradients: dict[str, Any], rate: float, beta2: float) -> State:

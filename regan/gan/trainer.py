@@ -179,7 +179,7 @@ class Trainer:
         if "path_length" in batches:
             figures |= self._apply(self._phases.path_length, batches["path_length"])
         figures |= self._apply(self._phases.discriminator, batches["discriminator"])
-        self._state |= self._phases.average(self._averaged(), ops.convert_to_tensor(self._average_decay()))
+        self._state |= self._phases.average(self._state, ops.convert_to_tensor(self._average_decay()))
         if self._step % self.config.r1_interval == 0:
             figures |= self._apply(self._phases.r1, batches["discriminator"])
         return figures
@@ -188,9 +188,6 @@ class Trainer:
         changes, figures = phase(self._state, batch)
         self._state |= changes
         return figures
-
-    def _averaged(self) -> dict[str, Any]:
-        return {name: self._state[name] for name in ("generator", "average")}
 
     def _average_decay(self) -> np.float32:
         half_life = self.config.average_kimg * 1000
