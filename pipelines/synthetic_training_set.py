@@ -155,7 +155,7 @@ def synthetic_training_set(*, conditional: bool = True) -> dsl.base_component.Ba
             task = evaluate_classifier(classifier=model, images=test)
             return on_gpu(task, gpu).set_display_name(f"test {name}").outputs["predictions"]
 
-        def generator(**label):
+        def generator(name: str = "", **label):
             trained = on_gpu(
                 train_gan(
                     images=train,
@@ -167,7 +167,7 @@ def synthetic_training_set(*, conditional: bool = True) -> dsl.base_component.Ba
                     **label,
                 ),
                 gpu_gan,
-            )
+            ).set_display_name(f"train GAN {name}".strip())
             selected = select_snapshot(
                 run=trained.outputs["run"],
                 images=train,
@@ -175,7 +175,7 @@ def synthetic_training_set(*, conditional: bool = True) -> dsl.base_component.Ba
                 num_images=gan_selection_images,
                 truncation_psi=gan_truncation_psi,
             )
-            return on_gpu(selected, gpu).outputs["generator"]
+            return on_gpu(selected, gpu).set_display_name(f"select snapshot {name}".strip()).outputs["generator"]
 
         def raw(name: str, model, label, block: int):
             task = generate_images(
@@ -188,7 +188,10 @@ def synthetic_training_set(*, conditional: bool = True) -> dsl.base_component.Ba
             return on_gpu(task, gpu).set_display_name(name)
 
         teacher = classifier("teacher", train)
-        generators = [generator()] * 2 if conditional else [generator(label=label) for label in classes]
+        if conditional:
+            generators = [generator()] * 2
+        else:
+            generators = [generator("negative", label=classes[0]), generator("positive", label=classes[1])]
         negative = raw("negative", generators[0], classes[0], block=0)
         positive = raw("positive", generators[1], classes[1], block=1)
 
