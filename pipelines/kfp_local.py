@@ -167,7 +167,7 @@ class LocalRun:
     def _next_step(self, task: str, title: str) -> Step:
         title = title.replace("-", " ")
         with self._one_at_a_time:
-            log = self._logs / f"{title.replace(' ', '-')}.log"
+            log = self._logs / f"{title.lower().replace(' ', '-')}.log"
             self.steps.append(Step(task, title, len(self.steps) + 1, log, time.monotonic()))
             return self.steps[-1]
 
