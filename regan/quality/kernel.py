@@ -7,6 +7,8 @@ from numpy.typing import ArrayLike
 
 from regan.quality.frechet import require_features
 
+_BLOCK_VALUES = 2**23  # of the kernel, held at a time: 64 MiB
+
 
 @dataclass(frozen=True)
 class KernelDistance:
@@ -107,15 +109,19 @@ def _deal(features: np.ndarray, num_subsets: int, draw: np.random.Generator) -> 
 
 
 def _pair_sums(first: list[np.ndarray], second: list[np.ndarray], *, same: bool) -> np.ndarray:
-    # One block of kernel values at a time, so memory goes with the square of a subset, not of the set.
+    # A few rows of kernel values at a time, so that memory does not go with the square of the set.
     sums = np.zeros((len(first), len(second)))
-    for i, a in enumerate(first):
-        for j, b in enumerate(second):
-            if same and j < i:
-                sums[i, j] = sums[j, i]
-                continue
-            kernel = _cubic(a @ b.T / a.shape[1])
-            sums[i, j] = kernel.sum() - (np.trace(kernel) if same and i == j else 0.0)
+    for i, part in enumerate(first):
+        others = second[i:] if same else second
+        joined = np.concatenate(others)
+        starts = np.cumsum([0, *(len(other) for other in others[:-1])])
+        step = max(1, _BLOCK_VALUES // len(joined))
+        for start in range(0, len(part), step):
+            kernel = _cubic(part[start : start + step] @ joined.T / joined.shape[1])
+            sums[i, len(second) - len(others) :] += np.add.reduceat(kernel.sum(axis=0), starts)
+        if same:
+            sums[i, i] -= _cubic(np.sum(part**2, axis=1) / part.shape[1]).sum()
+            sums[i + 1 :, i] = sums[i, i + 1 :]
     return sums
 
 

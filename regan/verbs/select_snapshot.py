@@ -221,20 +221,25 @@ def _row(real: _Features, synthetic: _Features, seed: int) -> dict[str, Any]:
 
 def _floor(real: _Features, synthetic: _Features, seed: int) -> dict[str, float]:
     """What two halves of the real images give, and the kept snapshot at the same numbers of images."""
-    from regan.quality.distances import distances, halves, mean_distances
+    import numpy as np
 
-    floors, beside = [], []
+    from regan.quality.distances import halves
+    from regan.quality.frechet import Moments, frechet_distance
+    from regan.quality.kernel import polynomial_mmd
+
+    kernel, frechet, beside = [], [], []
     for split in range(_NUM_SPLITS):
         for label, values in real.items():
             first, second = halves(values, seed=seed + split)
-            other, _ = halves(synthetic[label], seed=seed + split)
-            floors.append(distances(first, second, seed=seed))
-            beside.append(distances(first, other[: len(second)], seed=seed))
-    floor = mean_distances(floors)
+            other = halves(synthetic[label], seed=seed + split)[0][: len(second)]
+            moments = Moments.from_features(first)
+            kernel.append(polynomial_mmd(first, second))
+            frechet.append(frechet_distance(moments, Moments.from_features(second)))
+            beside.append(frechet_distance(moments, Moments.from_features(other)))
     return {
-        "floor_kernel_distance": floor.kernel.value,
-        "floor_frechet_distance": floor.frechet,
-        "frechet_distance_at_floor": mean_distances(beside).frechet,
+        "floor_kernel_distance": float(np.mean(kernel)),
+        "floor_frechet_distance": float(np.mean(frechet)),
+        "frechet_distance_at_floor": float(np.mean(beside)),
         "floor_num_images": sum(len(values) // 2 for values in real.values()),
     }
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from regan.quality import kernel as module
 from regan.quality.kernel import kernel_distance, polynomial_mmd
 
 
@@ -21,6 +22,15 @@ def test_the_value_agrees_with_loops_whatever_the_subsets(oracle, num_subsets):
     real, synthetic = random.normal(size=(23, 5)), random.normal(size=(17, 5)) * 1.2
     found = kernel_distance(real, synthetic, num_subsets=num_subsets)
     assert found.value == pytest.approx(oracle.kernel_distance_by_loops(real, synthetic))
+
+
+def test_working_in_small_blocks_changes_nothing(monkeypatch):
+    random = np.random.default_rng(4)
+    real, synthetic = random.normal(size=(40, 5)), random.normal(size=(31, 5))
+    expected = kernel_distance(real, synthetic)
+    monkeypatch.setattr(module, "_BLOCK_VALUES", 50)
+    found = kernel_distance(real, synthetic)
+    assert (found.value, found.standard_error) == pytest.approx((expected.value, expected.standard_error))
 
 
 def test_the_standard_error_is_that_of_leaving_subsets_out(oracle):
