@@ -29,7 +29,7 @@ def train_gan(
         preset: Row of the table of presets: "demo", "config-e" or "config-f".
         kimg: Length of training in thousands of real images shown; 0 = the preset's.
         keep_snapshots: Snapshots kept at most, thinned evenly as training goes on.
-        checkpoint_uri: Stable folder or gs:// or s3:// address for the state to resume from after a lost node; empty =
+        checkpoint_uri: Stable folder, local or mounted, for the state to resume from after a lost node; empty =
             beside the run, which is lost with the pod.
         seed: Seed of the weights, the latents and the order of the images.
 
