@@ -21,37 +21,50 @@ def test_the_cache_lies_on_disk(cache, tmp_path):
     assert (tmp_path / "pixels").stat().st_size == 30 * 32 * 32
 
 
-def test_an_epoch_meets_no_image_twice_and_leaves_out_less_than_a_batch(cache, monkeypatch):
-    monkeypatch.setattr("regan.classifier.pixels.augmented", lambda images, random: images)
-    batches = TrainingBatches(cache, 8, seed=0)
-    met = np.concatenate([batches[i][0] for i in range(len(batches))])
-    assert len(np.unique(met, axis=0)) == len(met) == 24
+@pytest.fixture
+def plain(cache):
+    """Images of one grey level each, which augmentation leaves as they are."""
+    cache.pixels[:] = np.arange(30, dtype=np.uint8)[:, None, None, None]
+    return cache
 
 
-def test_images_keep_their_labels(cache, monkeypatch):
-    monkeypatch.setattr("regan.classifier.pixels.augmented", lambda images, random: images)
-    labels = {pixels.tobytes(): label for pixels, label in zip(np.asarray(cache.pixels), cache.labels)}
-    images, found = TrainingBatches(cache, 30, seed=0)[0]
-    assert [labels[image.tobytes()] for image in images] == found.tolist()
+def test_an_epoch_meets_no_image_twice_and_leaves_out_less_than_a_batch(plain):
+    batches = TrainingBatches(plain, 8, seed=0)
+    met = np.concatenate([batches[i][0][:, 0, 0, 0] for i in range(len(batches))])
+    assert len(set(met.tolist())) == len(met) == 24
 
 
-def test_epochs_differ_and_the_seed_decides(cache):
-    def epochs(seed):
-        batches = TrainingBatches(cache, 8, seed)
-        for _ in range(2):
-            yield np.stack([batches[i][0] for i in range(len(batches))])
-            batches.on_epoch_end()
+def test_images_keep_their_labels(plain):
+    images, labels = TrainingBatches(plain, 30, seed=0)[0]
+    assert plain.labels[images[:, 0, 0, 0]].tolist() == labels.tolist()
 
-    first, second = epochs(0)
-    again, _ = epochs(0)
-    other, _ = epochs(1)
+
+def epochs(cache, seed):
+    batches = TrainingBatches(cache, 30, seed)
+    for _ in range(2):
+        yield batches[0][0]
+        batches.on_epoch_end()
+
+
+def test_epochs_are_shuffled_anew_and_the_seed_decides(plain):
+    first, second, again, _, other, _ = (images for seed in (0, 0, 1) for images in epochs(plain, seed))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, second)
+    assert not np.array_equal(first, other)
+
+
+def test_epochs_are_augmented_anew_and_the_seed_decides(cache):
+    ramp = np.arange(32, dtype=np.uint8)
+    cache.pixels[:] = ramp[None, None, :, None]  # all alike: no shuffle shows
+    first, second, again, _, other, _ = (images for seed in (0, 0, 1) for images in epochs(cache, seed))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, second)
     assert not np.array_equal(first, other)
 
 
 def test_a_batch_is_never_larger_than_the_set(cache):
-    assert len(TrainingBatches(cache, 1000, seed=0)[0][1]) == 30
+    batches = TrainingBatches(cache, 1000, seed=0)
+    assert (len(batches), len(batches[0][1])) == (1, 30)
 
 
 def test_augmentation_shifts_whole_pixels_by_up_to_a_tenth_and_repeats_the_border():
