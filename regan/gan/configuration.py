@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -80,7 +81,14 @@ class GanConfig:
                 "`batch_size` must be a multiple of 4, because the discriminator compares groups of four images. "
                 f"Received batch_size={self.batch_size}."
             )
-        for name in ("kimg", "snapshot_kimg", "log_kimg", "learning_rate", "average_kimg"):
+        for name in ("kimg", "snapshot_kimg"):
+            # Snapshots are named to a tenth of a thousand images.
+            tenths = getattr(self, name) * 10
+            if not tenths > 0 or not math.isclose(tenths, round(tenths)):
+                raise ValueError(
+                    f"`{name}` must be a multiple of 0.1 greater than 0. Received {name}={getattr(self, name)}."
+                )
+        for name in ("log_kimg", "learning_rate", "average_kimg"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"`{name}` must be greater than 0. Received {name}={getattr(self, name)}.")
 

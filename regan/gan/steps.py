@@ -12,6 +12,7 @@ References:
 from collections.abc import Callable
 from typing import Any
 
+import keras
 from keras import ops
 
 from regan import backend
@@ -127,11 +128,11 @@ class Phases:
         both = ops.concatenate([batch["latents"], batch["other_latents"]])
         labels = ops.concatenate([batch["labels"], batch["labels"]]) if self.config.num_labels else None
         first, second = ops.split(self.generator_network.styles(weights, both, labels), 2)
-        is_first = ops.arange(self.config.num_styles) < batch["cut"]
+        is_first = ops.arange(self.config.num_styles, dtype="int32") < batch["cut"]
         return ops.where(is_first[None, :, None], first[:, None], second[:, None]), first
 
     def _real_images(self, batch: Batch) -> Any:
-        return ops.cast(batch["images"], "float32") / 127.5 - 1
+        return ops.cast(batch["images"], keras.config.floatx()) / 127.5 - 1
 
 
 def _update(network: str, config: GanConfig, interval: int) -> Callable[[State, dict[str, Any]], State]:
@@ -189,7 +190,7 @@ def adam_update(state: State, network: str, gradients: dict[str, Any], rate: flo
         Kingma and Ba 2015, algorithm 1. https://arxiv.org/abs/1412.6980
     """
     updates = state[f"{network}_updates"] + 1
-    correction = ops.sqrt(1 - ops.power(ops.cast(beta2, "float32"), updates))
+    correction = ops.sqrt(1 - ops.power(ops.cast(beta2, updates.dtype), updates))
     moments = {
         path: beta2 * moment + (1 - beta2) * ops.square(gradients[path])
         for path, moment in state[f"{network}_moment"].items()

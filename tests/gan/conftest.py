@@ -1,0 +1,55 @@
+"""A tiny network and the independent implementations that the tests here compare with."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from regan.gan.configuration import configure
+
+ORACLES = Path(__file__).resolve().parents[1] / "oracles"
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, ORACLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def loops():
+    return load("stylegan2_loops")
+
+
+@pytest.fixture(scope="session")
+def official():
+    return load("official_stylegan2")
+
+
+def tiny_config(**changes):
+    settings = {
+        "size": 32,
+        "channels": 1,
+        "labels": ("benign", "malignant"),
+        "base_maps": 64,
+        "max_maps": 8,
+        "latent_size": 8,
+        "style_size": 8,
+        "batch_size": 4,
+        "kimg": 0.2,
+        "snapshot_kimg": 0.1,
+        "log_kimg": 0.1,
+    }
+    return configure("demo", **settings | changes)
+
+
+@pytest.fixture
+def config():
+    return tiny_config()
+
+
+@pytest.fixture
+def random():
+    return np.random.default_rng(0)
