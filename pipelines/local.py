@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 from kfp import components as kfp_components
@@ -83,24 +83,35 @@ def run(request: Request, say: Callable[[str], None]) -> list[Step]:
     with machine.alone_in(output) as lock:
         source = Source.open(request.source or str(_phantoms(output, say)))
         parameters = _parameters(request, settings, source, output, say)
-        text = machine.for_this_machine(text, _images(request))
-        (output / "pipeline.yaml").write_text(text)
-        (output / "parameters.json").write_text(json.dumps(parameters, indent=2, sort_keys=True) + "\n")
-        local_run = LocalRun(
-            output / "logs",
-            say,
-            environment=machine.step_environment(),
-            volumes=_volumes(source, parameters),
-            lock=lock,
-        )
-        local_run(
-            kfp_components.load_component_from_text(text),
-            parameters,
-            runner=_runner(request, output, parameters),
-            pipeline_root=output / "artifacts",
-        )
-        for line in _summary(local_run.steps, output, parameters, time.monotonic() - started):
+        steps = _run_steps(request, machine.for_this_machine(text, _images(request)), parameters, source, say, lock)
+        for line in _summary(steps, output, parameters):
             say(line)
+        memory = f", peak memory {_peak_memory():.1f} GB" if request.runner == "subprocess" else ""
+        kept = f"{sum(not step.ran for step in steps)} of {len(steps)} steps kept from an earlier run"
+        say(f"Time {duration(time.monotonic() - started)} ({kept}){memory}")
+        say(f"Report: {_short(output / 'report.html')}")
+    return steps
+
+
+def _run_steps(
+    request: Request, text: str, parameters: Mapping[str, Any], source: Source, say: Callable[[str], None], lock: IO
+) -> list[Step]:
+    output = request.output.absolute()
+    (output / "pipeline.yaml").write_text(text)
+    (output / "parameters.json").write_text(json.dumps(parameters, indent=2, sort_keys=True) + "\n")
+    local_run = LocalRun(
+        output / "logs",
+        say,
+        environment=machine.step_environment(),
+        volumes=_volumes(source, parameters),
+        lock=lock,
+    )
+    local_run(
+        kfp_components.load_component_from_text(text),
+        parameters,
+        runner=_runner(request, output, parameters),
+        pipeline_root=output / "artifacts",
+    )
     return local_run.steps
 
 
@@ -164,7 +175,13 @@ def _volumes(source: Source, parameters: Mapping[str, Any]) -> dict[str, str]:
     return {path: mode for path, mode in local.items() if "://" not in path}
 
 
-def _summary(steps: list[Step], output: Path, parameters: Mapping[str, Any], seconds: float) -> Iterator[str]:
+def _peak_memory() -> float:
+    """Of the largest process that has ended, GB."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit / 2**30
+
+
+def _summary(steps: list[Step], output: Path, parameters: Mapping[str, Any]) -> Iterator[str]:
     done = {step.title: step for step in steps}
     compared, audited = done["compare classifiers"], done["audit images"]
     shutil.copyfile(Path(compared.outputs["report"].path, "report.html"), output / "report.html")
@@ -184,11 +201,6 @@ def _summary(steps: list[Step], output: Path, parameters: Mapping[str, Any], sec
         yield f"Release: {_short(Path(done['publish images'].outputs['release'].path))}"
     else:
         yield "Nothing was released, because the audit failed; the report says what failed."
-    kept = sum(not step.ran for step in steps)
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / unit / 1024
-    yield f"Time {duration(seconds)} ({kept} of {len(steps)} steps kept from an earlier run), peak memory {peak:.1f} GB"
-    yield f"Report: {_short(output / 'report.html')}"
 
 
 def _short(path: Path) -> str:

@@ -91,7 +91,7 @@ def synthetic_training_set(*, conditional: bool = True) -> dsl.base_component.Ba
             gan_preset: Row of the table of presets: "demo", "config-e" or "config-f".
             gan_kimg: Length of GAN training in thousands of real images shown; 0 = the preset's.
             gan_keep_snapshots: Snapshots kept at most.
-            gan_checkpoint_uri: Stable folder, local or mounted, for the state of GAN training; empty = lost with the pod.
+            gan_checkpoint_uri: Stable folder, local or mounted, for the state of GAN training; empty = lost with a pod.
             gan_seed: Seed of GAN training.
             gan_features: Feature extractor that picks the snapshot: "radiomic" or a keras.applications network.
             gan_selection_images: Synthetic images made with each snapshot to pick one.
