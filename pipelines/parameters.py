@@ -11,8 +11,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "demo": {
         "data_size": 32,
         "gan_preset": "demo",
-        "gan_selection_images": 500,
-        "gan_seeds": "1-600",
+        "gan_selection_images": 1_000,
+        "gan_seeds": "1-2000",
         "gan_truncation_psi": 1.0,
         "classifier_backbone": "small",
         "classifier_weights": "none",
