@@ -4,7 +4,6 @@ SOURCE ?=
 CLASSES ?=
 OUTPUT ?= runs/demo
 PY := .venv/bin/python
-CODE := regan components pipelines tests benchmarks docs
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check slow lint types manifests lock clean
@@ -48,4 +47,4 @@ lock:  ## Resolve the lock files anew (needs uv).
 	sh locks/compile.sh
 
 clean:  ## Remove what the commands made.
-	rm -rf .venv .cache runs build *.egg-info
+	rm -rf .venv .cache runs build dist *.egg-info

@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 import regan
+from regan.data.output import ending_on_sigterm
 
 _COMMANDS = (*regan.VERBS, "phantom")
 
@@ -22,16 +23,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit status: 0 when the verb is done, 1 when it refused or failed. A command line that cannot be understood
         ends the process with status 2, and help with 0, as argparse does.
     """
-    given = [_underscored(word) for word in (sys.argv[1:] if arguments is None else arguments)]
-    debug = "--debug" in given
-    chosen = _parser(given).parse_args([word for word in given if word != "--debug"])
+    words = [_underscored(word) for word in (sys.argv[1:] if arguments is None else arguments)]
+    debug, given = "--debug" in words, [word for word in words if word != "--debug"]
+    chosen = _parser(given).parse_args(given)
     verb = chosen.pop("verb")
     settings = chosen.pop(verb).as_dict()
     settings.pop("config", None)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("regan").setLevel(logging.INFO)
     try:
-        result = getattr(regan, verb)(**settings)
+        with ending_on_sigterm():
+            result = getattr(regan, verb)(**settings)
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         if debug:
             raise

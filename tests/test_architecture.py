@@ -29,7 +29,7 @@ ALLOWED = {
         "regan.report",
         "regan.backend",
     },
-    "regan.cli": {"regan"},
+    "regan.cli": {"regan", "regan.data"},
     "regan": {"regan.verbs", "regan.data"},
     "components": {"regan", "components"},
     "pipelines": {"components", "regan", "pipelines"},

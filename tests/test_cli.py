@@ -72,6 +72,8 @@ def test_a_refusal_is_one_message_and_status_one(tmp_path, capsys):
 def test_debug_shows_where_an_error_arose(tmp_path):
     with pytest.raises(FileNotFoundError):
         main(["train_gan", str(tmp_path / "nothing"), str(tmp_path / "run"), "--debug"])
+    with pytest.raises(FileNotFoundError):
+        main(["--debug", "train_gan", str(tmp_path / "nothing"), str(tmp_path / "run")])
 
 
 def test_an_unknown_verb_ends_with_status_two(capsys):

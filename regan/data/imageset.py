@@ -117,6 +117,11 @@ class ImageSet:
             rows = tuple(
                 ImageRow(**{key: value for key, value in row.items() if key in known}) for row in csv.DictReader(file)
             )
+        if any(row.shard not in manifest["shards"] for row in rows):
+            raise ValueError(
+                f"`{INDEX}` must name no file but the shards of `{MANIFEST}`. That of {folder} names another. "
+                "Make the image set again."
+            )
         counts = Counter(row.label for row in rows)
         if counts != Counter({k: v for k, v in manifest["counts"].items() if v}):
             raise ValueError(
@@ -176,14 +181,7 @@ class ImageSet:
         Raises:
             ValueError: An image is damaged, or is not the one that the index promises.
         """
-        for row, png in zip(rows := list(self.rows if rows is None else rows), self._pngs(rows)):
-            image = read_png(png, f"{self.path / row.shard}: {row.name}")
-            if image.shape != (self.size, self.size, self.channels) or pixel_hash(image) != row.sha256:
-                raise ValueError(
-                    f"Every image must be the one that the index promises. {row.name} of {self.path} has another "
-                    "size or other pixels. Fetch or make the image set again."
-                )
-            yield image
+        return (image for _, image in self._checked(rows))
 
     def batches(
         self, batch_size: int, rows: Iterable[ImageRow] | None = None
@@ -196,14 +194,25 @@ class ImageSet:
             yield np.stack([next(stream) for _ in part]), part
 
     def pngs(self, rows: Iterable[ImageRow] | None = None) -> Iterator[bytes]:
-        """Stream the encoded images in the order of `rows` (default: all)."""
-        return self._pngs(list(self.rows if rows is None else rows))
+        """Stream the encoded images in the order of `rows` (default: all); `Raises` as in `images`."""
+        return (png for png, _ in self._checked(rows))
 
     def training_index(self) -> set[tuple[str, str]]:
         """(pixel hash, group) of the real images behind synthetic ones; empty for real images."""
         from regan.data.model import TRAINING_INDEX, read_training_index
 
         return read_training_index(self.path) if (self.path / TRAINING_INDEX).is_file() else set()
+
+    def _checked(self, rows: Iterable[ImageRow] | None) -> Iterator[tuple[bytes, np.ndarray]]:
+        chosen = list(self.rows if rows is None else rows)
+        for row, png in zip(chosen, self._pngs(chosen)):
+            image = read_png(png, f"{self.path / row.shard}: {row.name}")
+            if image.shape != (self.size, self.size, self.channels) or pixel_hash(image) != row.sha256:
+                raise ValueError(
+                    f"Every image must be the one that the index promises. {row.name} of {self.path} has another "
+                    "size or other pixels. Fetch or make the image set again."
+                )
+            yield png, image
 
     def _pngs(self, rows: Sequence[ImageRow]) -> Iterator[bytes]:
         shard, archive = "", None

@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -26,15 +28,39 @@ def writing(output: str | Path) -> Iterator[Path]:
     """
     target = Path(output)
     require_free(target)
-    partial = _partial_folder(target)
+    with ending_on_sigterm():
+        partial = _partial_folder(target)
+        try:
+            yield partial
+            _sync_files(partial)
+            if target.is_dir():
+                target.rmdir()
+            os.replace(partial, target)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def ending_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the block as an error does, so that what it wrote is removed: patients' images may be in it.
+
+    A handler that is there already stays, and so does the default outside the main thread.
+    """
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    ):
+        yield
+        return
+    signal.signal(signal.SIGTERM, _exit)
     try:
-        yield partial
-        _sync_files(partial)
-        if target.is_dir():
-            target.rmdir()
-        os.replace(partial, target)
+        yield
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _exit(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
 
 
 @contextmanager

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from regan.progress import Progress
 
 _SHEET_BYTES = 32_768  # pixels of one contact sheet: four of them fit into a step of the history
-_MAX_SHARDS = 64
 
 
 @dataclass(frozen=True)
@@ -236,7 +235,7 @@ def _write_images(folder: Path, offers: list[_Offer], settings: dict[str, Any]) 
         origin="synthetic",
         settings=settings | {"made_with": made_with},
         training_index=set().union(*(image_set.training_index() for image_set in sources)),
-        shard_images=max(1000, -(-total // _MAX_SHARDS)),
+        shard_images=max(1000, -(-total // ImageSetWriter.MAX_SHARDS)),
     ) as writer:
         for image_set, rows in (part for offer in offers for part in offer.rows(offer.kept)):
             for png, row in zip(image_set.pngs(rows), rows):

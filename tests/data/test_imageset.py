@@ -1,5 +1,6 @@
 import json
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -107,6 +108,23 @@ def test_a_shard_outside_the_folder_is_refused(image_set):
     (image_set / "imageset.json").write_text(json.dumps(manifest))
     with pytest.raises(ValueError, match="none lies outside the folder"):
         ImageSet.open(image_set)
+
+
+def test_an_index_that_names_a_file_outside_is_refused(image_set, tmp_path):
+    (tmp_path / "secret.txt").write_text("SECRET")
+    index = image_set / "index.csv"
+    header, first, *others = index.read_text().splitlines()
+    row = ["", str(tmp_path / "secret.txt"), *first.split(",")[2:]]
+    index.write_text("\n".join([header, ",".join(row), *others]) + "\n")
+    with pytest.raises(ValueError, match="must name no file but the shards"):
+        ImageSet.open(image_set)
+
+
+def test_encoded_images_are_checked_too(image_set):
+    opened = ImageSet.open(image_set)
+    swapped = [replace(opened.rows[0], name=opened.rows[2].name)]
+    with pytest.raises(ValueError, match="the one that the index promises"):
+        list(opened.pngs(swapped))
 
 
 def test_other_pixels_than_the_index_promises_are_refused(image_set):

@@ -1,3 +1,7 @@
+import signal
+import subprocess
+import sys
+
 import pytest
 
 from regan.data.output import writing, writing_all
@@ -64,3 +68,19 @@ def test_a_folder_that_cannot_be_looked_into_is_named(tmp_path):
     too_long = "x" * 300
     with pytest.raises(PermissionError, match="must be writable"), writing(tmp_path / too_long / "out"):
         pass
+
+
+def test_sigterm_leaves_nothing_behind(tmp_path):
+    code = (
+        "import sys, time; from regan.data.output import writing\n"
+        "with writing(sys.argv[1]) as folder:\n"
+        "    (folder / 'patient.png').write_text('')\n"
+        "    print('writing', flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "out")], stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"writing\n"
+    assert len(list(tmp_path.iterdir())) == 1
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == 128 + signal.SIGTERM
+    assert list(tmp_path.iterdir()) == []
