@@ -4,20 +4,23 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
+from scipy import stats
 
 from regan.statistics.bootstrap import paired_bootstrap
 from regan.statistics.calibration import brier, calibration_error
-from regan.statistics.delong import auc, auc_interval, delong
+from regan.statistics.delong import NO_ERROR, auc, auc_interval, delong
 from regan.statistics.mcnemar import exact_mcnemar, midp_mcnemar
 from regan.statistics.paired import PairedTable, noninferiority_test, paired_table, tango_interval
 from regan.statistics.predictions import Predictions, pair_predictions
-from regan.statistics.proportions import Interval, wilson
+from regan.statistics.proportions import Interval, recovered_deviate, wilson
 from regan.statistics.verdict import Outcome, require_margin, sentence, verdict
 
 Endpoint = Literal["auc", "accuracy", "sensitivity", "specificity"]
 ENDPOINTS: tuple[Endpoint, ...] = get_args(Endpoint)
 TITLES = {"auc": "AUC", "accuracy": "accuracy", "sensitivity": "sensitivity", "specificity": "specificity"}
 NUM_DRAWS = 2000  # of the bootstrap over groups
+RECOVERED = "square-and-add of the two AUC intervals"
+WIDENED = "interval over images, widened by images per group"
 
 
 @dataclass(frozen=True)
@@ -124,9 +127,10 @@ def compare_predictions(
 ) -> Comparison:
     """Compare two classifiers that answered the same test images.
 
-    Pairs are joined by pixel hash. AUC: DeLong. Accuracy, sensitivity and specificity: Tango's interval, the score test
-    for non-inferiority and mid-p McNemar. Where a group has several images, the pairs are not independent and the
-    bootstrap over groups gives all intervals of differences.
+    Pairs are joined by pixel hash. AUC: DeLong, or square-and-add of the two single intervals where its error is 0 or
+    an AUC is 0 or 1. Accuracy, sensitivity and specificity: Tango's interval, the score test for non-inferiority and
+    mid-p McNemar. Where a group has several images, the pairs are not independent and the bootstrap over groups gives
+    all intervals of differences; where all its draws agree, the interval over images is widened instead.
 
     Args:
         candidate: Predictions of the classifier on trial (the student).
@@ -230,7 +234,7 @@ def _rows(label: np.ndarray, endpoint: Endpoint) -> np.ndarray:
 def _by_delong(candidate: Predictions, reference: Predictions, margin: float) -> tuple[Interval, float, float, str]:
     result = delong(candidate.label, candidate.probability, reference.probability)
     interval = Interval(result.difference, result.lower, result.upper)
-    return interval, result.p, result.noninferiority_p(margin), "DeLong"
+    return interval, result.p, result.noninferiority_p(margin), RECOVERED if result.recovered else "DeLong"
 
 
 def _by_table(table: PairedTable, margin: float) -> tuple[Interval, float, float, str]:
@@ -248,7 +252,25 @@ def _by_group(
         return measure(candidate, reference, rows[drawn])
 
     drawn = paired_bootstrap(statistic, candidate.label[rows], candidate.group[rows], num_draws=NUM_DRAWS, seed=seed)
+    if drawn.interval.upper - drawn.interval.lower < NO_ERROR:
+        return _widened(candidate, reference, endpoint, margin)
     return drawn.interval, drawn.p, drawn.tail(-margin), f"paired bootstrap over groups, {NUM_DRAWS} draws"
+
+
+def _widened(
+    candidate: Predictions, reference: Predictions, endpoint: Endpoint, margin: float
+) -> tuple[Interval, float, float, str]:
+    # Every draw gave one difference. The interval over images has a width, but counts images of a group as separate.
+    rows = _rows(candidate.label, endpoint)
+    if endpoint == "auc":
+        plain = _by_delong(candidate, reference, margin)[0]
+    else:
+        plain = tango_interval(paired_table(candidate.right[rows], reference.right[rows]))
+    factor, value = len(rows) / _count_units(candidate.group[rows]), plain.estimate
+    lower, upper = value - factor * (value - plain.lower), value + factor * (plain.upper - value)
+    interval = Interval(value, max(-1.0, lower), min(1.0, upper))
+    p = float(2 * stats.norm.sf(abs(recovered_deviate(interval, 0.0))))
+    return interval, p, float(stats.norm.sf(recovered_deviate(interval, -margin))), WIDENED
 
 
 def _auc_difference(candidate: Predictions, reference: Predictions, rows: np.ndarray) -> float:
@@ -302,10 +324,15 @@ def _notes(main: Difference, grouped: bool, num_images: int, num_units: int) -> 
             f"The {num_images} test images are of {num_units} groups, so images are not independent: the bootstrap "
             "over groups gives the intervals of differences, while those of each classifier alone count images."
         )
-    if main.interval.lower == main.interval.upper:
+    if main.method == RECOVERED:
         notes.append(
-            "The interval has no width, because the two classifiers answered alike on every image (or ranked every "
-            "pair alike). It says nothing about other images."
+            "An AUC is exactly 0 or 1, or DeLong's estimate is 0: the error of the difference cannot be estimated from "
+            "these images. The interval joins those of the two AUCs, and the p-values follow from it."
+        )
+    if main.method == WIDENED:
+        notes.append(
+            "Every draw of the bootstrap over groups gave the same difference, so its error cannot be estimated. The "
+            "interval is that over images, widened by the images per group, and the p-values follow from it."
         )
     return tuple(notes)
 

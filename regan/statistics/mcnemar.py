@@ -1,4 +1,7 @@
-"""Tests of "the classifiers are right equally often" on the same images, for two of them and for several."""
+"""Tests of "the classifiers are right equally often" on the same images, for two of them and for several.
+
+`asymptotic_mcnemar` and `marginal_range` serve the re-analysis of published results; today only tests call them.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,6 +1,7 @@
 """Two classifiers, right or wrong on the same images: the paired table, the interval and score test of its difference.
 
-The candidate comes first: a difference above 0 favours it.
+The candidate comes first: a difference above 0 favours it. `sample_size` serves planning a test set; today only tests
+call it.
 """
 
 import math

@@ -1,5 +1,9 @@
-"""Confidence intervals of one proportion, and the small result that every interval here is given as."""
+"""Confidence intervals of one proportion, and the small result that every interval here is given as.
 
+`clopper_pearson` serves the re-analysis of published results; today only tests call it.
+"""
+
+import math
 from dataclasses import dataclass
 
 from scipy import stats
@@ -49,6 +53,30 @@ def normal_quantile(confidence: float) -> float:
     if not 0 < confidence < 1:
         raise ValueError(f"`confidence` must lie between 0 and 1, such as 0.95. Received confidence={confidence}.")
     return float(stats.norm.ppf((1 + confidence) / 2))
+
+
+def recovered_deviate(interval: Interval, value: float, *, confidence: float = 0.95) -> float:
+    """Standard normal deviate of the estimate against `value`, with the error that the interval itself tells.
+
+    The error is that of the limit on the side of `value`, so the deviate passes the quantile of `confidence` exactly
+    when the interval excludes `value`.
+
+    Args:
+        interval: An estimate with its interval.
+        value: What the estimate is held against.
+        confidence: Two-sided level of the interval.
+
+    Returns:
+        The deviate, above 0 where the estimate lies above `value`.
+
+    References:
+        Zou and Donner, Construction of confidence limits about effect measures, Stat. Med. 27 (2008).
+    """
+    distance = interval.estimate - value
+    reach = interval.estimate - interval.lower if distance > 0 else interval.upper - interval.estimate
+    if reach == 0:
+        return math.copysign(math.inf, distance) if distance else 0.0
+    return normal_quantile(confidence) * distance / reach
 
 
 def _interval(successes: int, total: int, confidence: float, method: str) -> Interval:

@@ -77,7 +77,40 @@ def test_swapping_the_two_mirrors_every_difference():
 def test_the_same_answers_are_non_inferior_and_the_notes_say_why():
     found = compare_predictions(answers(GOOD), answers(GOOD))
     assert (found.difference, found.p, found.verdict) == (0, 1, "non-inferior")
-    assert any("no width" in note for note in found.notes)
+    assert found.lower < 0 < found.upper
+    assert any("the error of the difference cannot be estimated" in note for note in found.notes)
+
+
+def few(probability, label, group=""):
+    label, probability = np.array(label, bool), np.asarray(probability, float)
+    groups = np.array([group and f"{group}-{i // 2}" for i in range(len(label))])
+    return Predictions(NAMES[: len(label)], groups, label, probability, probability >= 0.5, "malignant", "benign")
+
+
+@pytest.mark.parametrize(
+    ("label", "candidate", "reference"),
+    [
+        ([1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1]),
+        ([1, 1, 1, 0, 0, 0], [1, 1, 1, 0, 0, 0], [0.5] * 6),
+        ([1, 1, 0, 0], [1, 1, 0, 0], [1, 1, 0, 0]),
+    ],
+)
+@pytest.mark.parametrize("group", ["", "patient"])
+def test_a_handful_of_images_proves_nothing(label, candidate, reference, group):
+    found = compare_predictions(few(candidate, label, group), few(reference, label, group))
+    assert found.verdict == "inconclusive"
+    assert found.upper - found.lower > 0.3
+    assert found.p > 0.05
+    assert found.p_noninferiority > 0.025
+    assert not any("alike on every image" in note for note in found.notes)
+    assert any("cannot be estimated" in note for note in found.notes)
+
+
+def test_perfect_scores_on_many_images_are_non_inferior():
+    found = compare_predictions(answers(LABEL.astype(float)), answers(LABEL.astype(float)))
+    assert found.verdict == "non-inferior"
+    assert -0.05 < found.lower < 0
+    assert 0 < found.p_noninferiority < 0.025
 
 
 def test_lost_sensitivity_is_told_although_the_endpoint_is_another():

@@ -23,7 +23,11 @@ def test_seven_images_give_the_values_worked_by_hand():
 def test_identical_scores_do_not_differ():
     found = delong(LABELS, FIRST, FIRST)
     assert (found.z, found.p, found.standard_error) == (0, 1, 0)
-    assert found.lower == found.upper == 0
+    assert found.lower < 0 < found.upper
+    # Zou and Donner's square-and-add of the single AUC with itself.
+    alone = auc_interval(LABELS, FIRST)
+    reach = math.hypot(alone.estimate - alone.lower, alone.upper - alone.estimate)
+    assert (found.lower, found.upper) == pytest.approx((-reach, reach))
 
 
 def test_perfect_scores_have_no_variance():
@@ -32,10 +36,47 @@ def test_perfect_scores_have_no_variance():
     assert (found.auc_1, found.z, found.p) == (1, 0, 1)
 
 
-def test_without_variance_but_with_a_difference_p_is_0():
-    found = delong(LABELS, LABELS, [-y for y in LABELS])
-    assert (found.difference, found.z, found.p) == (1, math.inf, 0)
-    assert found.noninferiority_p(0.05) == 0
+def test_opposite_answers_on_four_images_prove_nothing():
+    found = delong([1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1])
+    assert (found.difference, found.standard_error) == (1, 0)
+    assert found.lower <= 0 < found.upper == 1
+    assert 0.05 < found.p < 1
+    assert 0 < found.noninferiority_p(0.05) < 1
+
+
+def test_a_constant_score_has_an_interval_with_width():
+    labels = [1] * 3 + [0] * 3
+    alone = auc_interval(labels, [0.5] * 6)
+    assert 0 < alone.lower < alone.estimate == 0.5 < alone.upper < 1
+    found = delong(labels, labels, [0.5] * 6)
+    assert found.lower < 0 < found.difference == 0.5 < found.upper
+    assert found.p > 0.05
+
+
+def test_two_perfect_scores_on_four_images_may_differ_widely():
+    found = delong([1, 1, 0, 0], [1, 1, 0, 0], [1, 1, 0, 0])
+    alone = auc_interval([1, 1, 0, 0], [1, 1, 0, 0])
+    assert (found.lower, found.upper) == pytest.approx((alone.lower - 1, 1 - alone.lower))
+    assert found.noninferiority_p(0.05) > 0.025
+
+
+@pytest.mark.parametrize("per_class", [2, 5, 20, 150])
+@pytest.mark.parametrize("margin", [0.03, 0.05, 0.1])
+def test_without_variance_the_tests_agree_with_the_interval(per_class, margin):
+    labels = np.arange(2 * per_class) < per_class
+    nearly = labels + np.where(np.arange(2 * per_class) == 0, -1.5, 0)
+    for first, second in ((labels, labels), (nearly, labels), (labels, nearly), (labels, ~labels), (~labels, labels)):
+        found = delong(labels, first, second)
+        assert found.lower < found.upper
+        assert (found.noninferiority_p(margin) < 0.025) == (found.lower > -margin)
+        assert (found.p < 0.05) == (not found.lower <= 0 <= found.upper)
+
+
+def test_without_variance_swapping_still_mirrors():
+    labels = [1] * 4 + [0] * 4
+    one, other = delong(labels, labels, [0.5] * 8), delong(labels, [0.5] * 8, labels)
+    assert (one.lower, one.upper, one.z) == pytest.approx((-other.upper, -other.lower, -other.z))
+    assert one.p == pytest.approx(other.p)
 
 
 @pytest.mark.parametrize("decimals", [1, 8])
