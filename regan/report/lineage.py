@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from regan.data.history import Step
 
-COMPARE, AUDIT, PREPARE = "compare_classifiers", "audit_images", "prepare_images"
+COMPARE, AUDIT, PREPARE, PUBLISH = "compare_classifiers", "audit_images", "prepare_images", "publish_images"
 FILTER, GENERATE, SELECT, TRAIN_GAN = "filter_images", "generate_images", "select_snapshot", "train_gan"
 _MAKES_SYNTHETIC = (FILTER, GENERATE)
 
@@ -64,6 +64,7 @@ class Lineage:
         runs: Steps that trained the GANs.
         selections: Steps that chose a snapshot.
         generations: Steps that made the candidate's images (the control's where the candidate has none).
+        release: The release that was made last; None before there is one.
     """
 
     compare: Step
@@ -75,6 +76,7 @@ class Lineage:
     runs: tuple[Step, ...]
     selections: tuple[Step, ...]
     generations: tuple[Step, ...]
+    release: Step | None
 
     @property
     def arms(self) -> tuple[Arm, ...]:
@@ -118,6 +120,7 @@ class Lineage:
             runs=_of_verb(behind, TRAIN_GAN),
             selections=_of_verb(behind, SELECT),
             generations=_generations(steps, candidate, control),
+            release=next(iter(_of_verb(steps.values(), PUBLISH)[::-1]), None),
         )
 
 

@@ -12,7 +12,6 @@ from regan.report.evidence import learned_from
 from regan.report.lineage import Arm, Lineage
 
 _PNG = b"\x89PNG\r\n\x1a\n"
-_WITHHELD = "Images of patients are left out of this copy."
 _GAN_PANELS = (
     (
         "Losses",
@@ -58,11 +57,11 @@ def sections(lineage: Lineage, *, private_left_out: bool) -> dict[str, Any]:
     """Everything below the verdict, by name of the section."""
     return {
         "preparations": _preparations(lineage),
-        "samples": _samples(lineage, private_left_out),
+        "samples": _released(lineage) if private_left_out else _samples(lineage),
         "acceptance": [row for step in _sample_filters(lineage) for row in step.tables.get("acceptance", [])],
         "gans": [_gan(step, f"gan-{place}") for place, step in enumerate(lineage.runs)],
         "selections": [_selection(step, f"select-{place}") for place, step in enumerate(lineage.selections)],
-        "audit": _audit(lineage.audit, private_left_out) if lineage.audit else None,
+        "audit": _audit(lineage.audit, private_left_out=private_left_out) if lineage.audit else None,
         "training": _training(lineage),
         "licences": licences((*lineage.making, *(step for arm in lineage.arms for step in arm.classifiers))),
     }
@@ -154,17 +153,15 @@ def _split(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {"classes": names, "lines": lines, "has_groups": any(words.is_number(row.get("groups")) for row in rows)}
 
 
-def _samples(lineage: Lineage, private_left_out: bool) -> list[dict[str, Any]]:
+def _samples(lineage: Lineage) -> list[dict[str, Any]]:
     if not lineage.candidate.synthetic and not lineage.generations:
         return []
     real = {name: png for step in lineage.preparations for name, png in step.private_thumbnails.items()}
     raw = {name: png for step in lineage.generations for name, png in step.thumbnails.items()}
     chosen = {name: png for step in _sample_filters(lineage) for name, png in step.thumbnails.items()}
-    settings = lineage.compare.settings
-    labels = [str(settings.get(key)) for key in ("negative_class", "positive_class") if settings.get(key)]
-    no_real = _WITHHELD if private_left_out else "The history holds no real images of this class."
+    no_real = "The history holds no real images of this class."
     found = []
-    for label in labels:
+    for label in _labels(lineage):
         sheets = [
             sheet(real, label, "Real", "from the training set", no_real),
             sheet(raw, label, "Synthetic", "as generated, before any choice", "The history holds no such images."),
@@ -173,6 +170,24 @@ def _samples(lineage: Lineage, private_left_out: bool) -> list[dict[str, Any]]:
         ]
         found.append({"label": label, "sheets": sheets, "wide": any(one.width > 2 * one.height for one in sheets)})
     return found
+
+
+def _released(lineage: Lineage) -> list[dict[str, Any]]:
+    """Sheets of the release alone: no other picture may leave the institution."""
+    if not lineage.candidate.synthetic and not lineage.generations:
+        return []
+    pictures = lineage.release.thumbnails if lineage.release else {}
+    missing = "No image of this class was released."
+    found = []
+    for label in _labels(lineage):
+        one = sheet(pictures, label, "Synthetic", "the first images of the release", missing)
+        found.append({"label": label, "sheets": [one], "wide": one.width > 2 * one.height})
+    return found
+
+
+def _labels(lineage: Lineage) -> list[str]:
+    settings = lineage.compare.settings
+    return [str(settings.get(key)) for key in ("negative_class", "positive_class") if settings.get(key)]
 
 
 def _sample_filters(lineage: Lineage) -> tuple[Step, ...]:
@@ -221,8 +236,8 @@ def _selection(step: Step, name: str) -> dict[str, Any]:
     return {"label": _label(step), "panels": panels, "rows": rows, "kept": kept, "facts": _known(facts)}
 
 
-def _audit(step: Step, private_left_out: bool) -> dict[str, Any]:
-    nearest_real = _WITHHELD if private_left_out else "The history holds no such pictures."
+def _audit(step: Step, *, private_left_out: bool) -> dict[str, Any]:
+    nearest_real = "The history holds no such pictures."
     # The synthetic ones are private as well where some of them are copies.
     pictures = step.thumbnails | step.private_thumbnails
     pairs = [
@@ -237,7 +252,7 @@ def _audit(step: Step, private_left_out: bool) -> dict[str, Any]:
         "extractor": step.settings.get("extractor") or step.settings.get("features"),
         "held_out": step.settings.get("held_out"),
         "num_compared": step.settings.get("num_compared"),
-        "pairs": pairs,
+        "pairs": [] if private_left_out else pairs,
     }
 
 

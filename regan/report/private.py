@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from regan.data.history import Step
+from regan.report.lineage import PUBLISH
 
 LEFT_OUT = "left out of the published copy"
 # Settings that name places on the disk or in the storage of those who made the images, which often name patients.
@@ -23,9 +24,18 @@ _LICENCES = frozenset({"license", "licence", "weights_license", "weights_licence
 
 
 def without_private(steps: Mapping[str, Step]) -> dict[str, Step]:
-    """The same steps without images and tables of patients, and without the names of files and folders."""
+    """The same steps without images and tables of patients, and without the names of files and folders.
+
+    Of synthetic images only the sheets of a release are left: those of other steps may show copies of training images.
+    """
     return {
-        name: replace(step, private_tables={}, private_thumbnails={}, settings=public_settings(step.settings))
+        name: replace(
+            step,
+            thumbnails=step.thumbnails if step.verb == PUBLISH else {},
+            private_tables={},
+            private_thumbnails={},
+            settings=public_settings(step.settings),
+        )
         for name, step in steps.items()
     }
 

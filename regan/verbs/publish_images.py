@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from regan.data.history import Step
     from regan.data.imageset import ImageSet
 
 _LOG = logging.getLogger("regan")
 DATASHEET, AUDIT, REPORT, CHECKSUMS = "DATASHEET.md", "audit.json", "report.html", "checksums.sha256"
 NEAREST = "nearest.csv"  # of an audit: which image copies a training image
+_IN_SHEET = 16  # released images of each class that the report shows
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,8 @@ def publish_images(
 
     Only what may leave the hospital is written: pixels are encoded anew, and images of patients, their hashes and
     groups, and the names of files and folders stay behind. So do synthetic images that copy a training image, even
-    where the audit passed. `sha256sum -c checksums.sha256` checks a copy.
+    where the audit passed, and every picture of earlier steps, which may show such a copy: the only pictures are
+    fresh sheets of released images, one for each class. `sha256sum -c checksums.sha256` checks a copy.
 
     Args:
         images: Synthetic image set.
@@ -77,15 +81,16 @@ def publish_images(
         num_images = _write_images(image_set, copies, folder)
         _write_audit(audited, folder / AUDIT)
         with tempfile.TemporaryDirectory() as scratch:
-            write_step(
+            step = write_step(
                 scratch,
                 "publish_images",
                 {"images": images, "audit": audit, "report": report},
                 settings=settings,
                 counts={"num_images": num_images, "num_copies_left_out": len(image_set) - num_images},
+                thumbnails=_sheets(folder),
                 seconds=time.monotonic() - started,
             )
-            steps = _write_history(Path(scratch), folder)
+            steps = _write_history(Path(scratch), folder, step.id)
         _write_papers(steps, audited.id, folder, settings["title"])
         _write_checksums(folder)
         if release_uri:
@@ -210,6 +215,18 @@ def _write_images(image_set: "ImageSet", copies: Collection[str], folder: Path) 
     return len(rows)
 
 
+def _sheets(folder: Path) -> "dict[str, np.ndarray]":
+    """For each class a sheet of the first images of the release in `folder`."""
+    import numpy as np
+
+    from regan.data.history import contact_sheet
+    from regan.data.imageset import ImageSet
+
+    released = ImageSet.open(folder)
+    shown = {label: released.with_label(label)[:_IN_SHEET] for label in released.classes}
+    return {label: contact_sheet(np.stack(list(released.images(rows)))) for label, rows in shown.items() if rows}
+
+
 def _write_audit(audited: "Step", path: Path) -> None:
     from regan.report.private import public_settings
 
@@ -223,8 +240,12 @@ def _write_audit(audited: "Step", path: Path) -> None:
     path.write_text(json.dumps(public, indent=1, sort_keys=True) + "\n")
 
 
-def _write_history(source: Path, folder: Path) -> "Mapping[str, Step]":
-    """Write the public part of the history of `source` into the release, and read it back."""
+def _write_history(source: Path, folder: Path, release_id: str) -> "Mapping[str, Step]":
+    """Write the public part of the history of `source` into the release, and read it back.
+
+    Of pictures only those of the step `release_id` get out: earlier ones show images that the audit took for copies,
+    or never saw.
+    """
     from regan.data.history import HISTORY, read_history
     from regan.report.private import public_settings
 
@@ -232,6 +253,8 @@ def _write_history(source: Path, folder: Path) -> "Mapping[str, Step]":
     for path in sorted((source / HISTORY).glob("*.json")):
         public: dict[str, Any] = json.loads(path.read_text())
         public["settings"] = public_settings(public["settings"])
+        if path.stem != release_id:
+            public["thumbnails"] = {}
         (folder / HISTORY / path.name).write_text(json.dumps(public, indent=1, sort_keys=True) + "\n")
     return read_history(folder)
 

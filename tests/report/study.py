@@ -30,6 +30,7 @@ def build_study(
     refused_file: str = "IMG_0433.png",
     licence: str = "",
     num_copies: int = 0,
+    per_class: int = 6,
 ) -> dict[str, Path]:
     """Folders of every step, by name; `teacher`, `student` and `control` are distances between the classes' scores."""
     study = {name: root / name for name in ("prepared", "run", "generator", "filtered", "unfiltered", "audit")}
@@ -46,7 +47,8 @@ def build_study(
         ("control", control, "unfiltered"),
     ):
         if images != "prepared":
-            _filter(study[images], study, classes, size, per_sheet, "agreement" if role == "student" else "none")
+            rule = "agreement" if role == "student" else "none"
+            _filter(study[images], study, classes, size, per_sheet, rule, per_class)
         study[role], study[f"{role}_answers"] = root / role, root / f"{role}_answers"
         _train_classifier(study[role], study[images], study["prepared"], role)
         answer(study[f"{role}_answers"], study[role], study["prepared"], test, power, role, classes)
@@ -210,7 +212,15 @@ def _generate(folder: Path, generator: Path, label: str, sheet: np.ndarray) -> N
     )
 
 
-def _filter(folder: Path, study: dict[str, Path], classes: tuple[str, str], size: int, count: int, rule: str) -> None:
+def _filter(
+    folder: Path,
+    study: dict[str, Path],
+    classes: tuple[str, str],
+    size: int,
+    count: int,
+    rule: str,
+    per_class: int,
+) -> None:
     accepted = (1830, 1412) if rule == "agreement" else (3000, 3000)
     rows = [
         {"class": label, "offered": 3000, "accepted": n, "kept": 1412, "acceptance": n / 3000}
@@ -220,7 +230,7 @@ def _filter(folder: Path, study: dict[str, Path], classes: tuple[str, str], size
     if rule != "none":
         sheets |= {f"refused_{label}": _sheet(1 - place, size, count, seed=5) for place, label in enumerate(classes)}
     folder.mkdir()
-    _write_images(folder, classes, size, rule)
+    _write_images(folder, classes, size, rule, per_class)
     write_step(
         folder,
         "filter_images",
@@ -233,7 +243,7 @@ def _filter(folder: Path, study: dict[str, Path], classes: tuple[str, str], size
     )
 
 
-def _write_images(folder: Path, classes: tuple[str, str], size: int, rule: str) -> None:
+def _write_images(folder: Path, classes: tuple[str, str], size: int, rule: str, per_class: int) -> None:
     settings = {"rule": rule, "made_with": {"classifier": "/hospital/Mustermann/teacher"}}
     with ImageSetWriter(
         folder,
@@ -245,7 +255,7 @@ def _write_images(folder: Path, classes: tuple[str, str], size: int, rule: str) 
         training_index=TRAINING_INDEX,
     ) as writer:
         for place, label in enumerate(classes):
-            for seed in range(1, 7):
+            for seed in range(1, per_class + 1):
                 image = phantom_image(CLASSES[place], seed, size=size, seed=8)[..., np.newaxis]
                 group = "patient-Mustermann" if seed == 1 else ""
                 writer.add(image, label, generator=GENERATOR, seed=str(seed), psi="0.7", group=group)

@@ -27,5 +27,6 @@ def test_pictures_and_tables_of_patients_are_dropped(steps):
     public = without_private(steps)[prepared.id]
     assert public.private_thumbnails == {}
     assert public.private_tables == {}
+    assert not any(step.thumbnails for step in without_private(steps).values())
     assert public.tables == prepared.tables
     assert public.settings["source"] == LEFT_OUT

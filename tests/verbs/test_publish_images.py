@@ -1,7 +1,9 @@
 import base64
 import csv
 import importlib.util
+import io
 import json
+import re
 import shutil
 import subprocess
 import zipfile
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import regan
 from regan.data.history import last_step, read_history, write_step
@@ -160,7 +163,8 @@ def test_the_history_of_the_release_ends_with_the_release(made, published):
 
 def test_the_report_is_the_public_one(published):
     html = (published.path / "report.html").read_text()
-    assert "Images of patients are left out of this copy." in html
+    assert html.count("Other pictures stay with the institution") == 1
+    assert "IMG_0433.png" not in html
     assert "The student is non-inferior to the teacher" in html
 
 
@@ -235,6 +239,81 @@ def test_images_that_copy_a_training_image_stay_behind_even_where_the_audit_pass
     assert [row.sha256 for row in after.rows] == [row.sha256 for row in before.rows[2:]]
     assert "2 images of the audited set left out" in (published.path / "DATASHEET.md").read_text()
     assert last_step(published.path).counts == {"num_images": 10, "num_copies_left_out": 2}
+
+
+def history_pictures(folder):
+    """PNGs of every step of a history by step and name, private ones too."""
+    found = {}
+    for path in (folder / "history").rglob("*.json"):
+        for name, png in json.loads(path.read_text())["thumbnails"].items():
+            found[f"{path.stem} {name}"] = base64.b64decode(png)
+    return found
+
+
+def page_pictures(folder):
+    html = (folder / "report.html").read_text()
+    return [base64.b64decode(png) for png in re.findall(r"data:image/png;base64,([A-Za-z0-9+/=]+)", html)]
+
+
+def tiles(png, size=32):
+    """Images of a contact sheet that was not made smaller, uint8 (n, size, size)."""
+    sheet = np.asarray(Image.open(io.BytesIO(png)).convert("L"))
+    assert sheet.shape[0] % size == sheet.shape[1] % size == 0
+    grid = sheet.reshape(sheet.shape[0] // size, size, -1, size)
+    return grid.swapaxes(1, 2).reshape(-1, size, size)
+
+
+@pytest.fixture(scope="module")
+def with_memorised(tmp_path_factory):
+    """A study whose first synthetic image is memorised and stands on every sheet of synthetic images; its release."""
+    copy = np.random.default_rng(0).integers(0, 256, (32, 32), dtype=np.uint8)
+    drawn = study.phantom_image
+
+    def planted(label, number, *, size, seed):
+        first = 1 if seed == 8 else 0  # 8: the image set, counted from 1; 1 and 7: images of patients
+        chosen = (label, number) == ("benign", first) and seed not in (1, 7)
+        return copy if chosen else drawn(label, number, size=size, seed=seed)
+
+    root = tmp_path_factory.mktemp("memorised")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(study, "phantom_image", planted)
+        made = study.build_study(root / "study", per_sheet=4, num_copies=1, per_class=20)
+    made["report"] = root / "report"
+    regan.compare_classifiers(made["student_answers"], made["teacher_answers"], made["report"], audit=made["audit"])
+    published = regan.publish_images(made["filtered"], made["audit"], made["report"], root / "release")
+    return copy, made, published
+
+
+def showing(copy, pictures):
+    return [name for name, png in pictures.items() if (tiles(png) == copy).all(axis=(1, 2)).any()]
+
+
+def test_no_picture_of_the_release_shows_an_image_that_stayed_behind(with_memorised):
+    copy, made, published = with_memorised
+    behind = {name.split(maxsplit=1)[1] for name in showing(copy, history_pictures(made["report"]))}
+    assert behind == {"samples", "benign", "kept_benign", "refused_malignant", "nearest_synthetic"}
+    assert showing(copy, {str(n): png for n, png in enumerate(page_pictures(made["report"]))})
+    assert showing(copy, history_pictures(published.path)) == []
+    assert showing(copy, {str(n): png for n, png in enumerate(page_pictures(published.path))}) == []
+
+
+def test_the_only_pictures_of_the_release_are_sheets_of_released_images(with_memorised):
+    _, _, published = with_memorised
+    released, step = ImageSet.open(published.path), last_step(published.path)
+    assert set(history_pictures(published.path)) == {f"{step.id} benign", f"{step.id} malignant"}
+    assert page_pictures(published.path) == [step.thumbnails["benign"], step.thumbnails["malignant"]]
+    for label, png in step.thumbnails.items():
+        expected = list(released.images(released.with_label(label)[:16]))
+        np.testing.assert_array_equal(tiles(png)[..., np.newaxis], expected)
+
+
+def test_a_class_without_released_images_has_no_sheet(tmp_path):
+    made = study.build_study(tmp_path / "study", per_sheet=1, num_copies=6)
+    report = tmp_path / "report"
+    regan.compare_classifiers(made["student_answers"], made["teacher_answers"], report, audit=made["audit"])
+    published = regan.publish_images(made["filtered"], made["audit"], report, tmp_path / "release")
+    assert set(last_step(published.path).thumbnails) == {"malignant"}
+    assert "No image of this class was released." in (published.path / "report.html").read_text()
 
 
 def test_an_audit_that_does_not_name_its_copies_is_refused(made, tmp_path):
