@@ -298,15 +298,13 @@ class _Amazon(_Store):
         except (NoCredentialsError, PartialCredentialsError) as error:
             hint = "Run `aws configure`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
             raise PermissionError(_CREDENTIALS.format(uri=self.uri, error=error, hint=hint)) from error
-        except (ClientError, Boto3Error) as error:
+        except (ClientError, Boto3Error, BotoCoreError) as error:
             answer = error if isinstance(error, ClientError) else error.__context__
             code = str(answer.response["Error"]["Code"]) if isinstance(answer, ClientError) else ""
             if code in ("NoSuchBucket", "NoSuchKey", "404"):
                 raise FileNotFoundError(_BUCKET.format(uri=self.uri, error=error)) from error
             if code in ("AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"):
                 raise PermissionError(_PERMISSION.format(uri=self.uri, error=error)) from error
-            raise ConnectionError(_ANSWER.format(uri=self.uri, error=error)) from error
-        except BotoCoreError as error:
             raise ConnectionError(_ANSWER.format(uri=self.uri, error=error)) from error
 
 
@@ -326,9 +324,9 @@ def _store(uri: str) -> _Store:
 
 def _some_files(store: _Store) -> list[StoredFile]:
     if not store.files:
-        raise FileNotFoundError(
-            f"There must be files at the address. Found nothing at {store.uri}. Check its spelling, and the upload."
-        )
+        local = ": there is no such folder or archive, or it is empty. Check the path."
+        advice = ". Check its spelling, and the upload." if is_uri(store.uri) else local
+        raise FileNotFoundError(f"There must be files at the address. Found nothing at {store.uri}{advice}")
     return store.files
 
 

@@ -321,6 +321,12 @@ def test_a_folder_with_links_or_nothing_is_not_pushed(tmp_path):
     assert not (tmp_path / "there").exists()
 
 
+def test_a_local_path_with_nothing_is_not_called_an_address_or_an_upload(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"there is no such folder or archive, or it is empty") as raised:
+        list_files(str(tmp_path / "absent"))
+    assert "upload" not in str(raised.value)
+
+
 def test_fetched_files_can_be_read_by_others(local, tmp_path):
     local[1]("data/1.png", b"one")
     expected = tmp_path / "plain"
