@@ -5,7 +5,6 @@ reason.
 """
 
 import os
-import shlex
 import stat
 import zipfile
 from collections import Counter
@@ -55,11 +54,15 @@ class SourceFile:
         return PurePosixPath(self.name).parent.parts[::-1]
 
 
-class Source(Protocol):
-    """A collection of files that are read one at a time."""
+class Listing(Protocol):
+    """Names of a collection of files."""
 
     def files(self) -> Iterator[SourceFile | Refusal]:
         """Every file, sorted by name; those that must not be read come as refusals."""
+
+
+class Source(Listing, Protocol):
+    """A collection of files that are read one at a time."""
 
     def read(self, file: SourceFile) -> bytes:
         """All bytes of a file; RefusedFile where it cannot be read."""
@@ -79,7 +82,8 @@ def open_source(path: str | Path) -> Iterator[Source]:
         return
     if not place.exists():
         raise FileNotFoundError(
-            f"`source` must be a folder or a zip archive of images. Received {place}, which does not exist."
+            f"`source` must be a folder or a zip archive of images. Received {place}, but there is no such folder or "
+            "archive. Check the path."
         )
     if not zipfile.is_zipfile(place):
         raise ValueError(
@@ -94,7 +98,7 @@ def open_source(path: str | Path) -> Iterator[Source]:
         yield _Archive(archive)
 
 
-def list_pictures(source: Source, mask_pattern: str) -> tuple[list[SourceFile], list[Refusal]]:
+def list_pictures(source: Listing, mask_pattern: str) -> tuple[list[SourceFile], list[Refusal]]:
     """Sort the files of a source into those that may be pictures and those that are not taken.
 
     Args:
@@ -154,14 +158,12 @@ def choose_classes(
 def _two_classes(found: Counter[str], negative_class: str, positive_class: str) -> tuple[str, str]:
     names = sorted(found)
     if len(names) != 2 or not {negative_class, positive_class} <= {*names, ""}:
-        pair = sorted(name for name, _ in found.most_common(2)) if len(names) > 1 else ["benign", "malignant"]
         raise ValueError(
             "`source` must have two class folders, or be told which two to use, the finding last. Found "
             f"{_counted(found)}. Received negative_class={negative_class!r}, positive_class={positive_class!r}. "
             + (
-                f"For example: negative_class={pair[0]!r}, positive_class={pair[1]!r} (command line: --negative_class "
-                f"{shlex.quote(pair[0])} --positive_class {shlex.quote(pair[1])}; make demo: "
-                f"CLASSES={shlex.quote(','.join(pair))})."
+                "Name two of these by negative_class and positive_class (command line: --negative_class <negative> "
+                "--positive_class <positive>; make demo: CLASSES=<negative>,<positive>)."
                 if len(names) > 1
                 else "Put the images of each class into a folder of its own, such as `benign` and `malignant`."
             )

@@ -5,6 +5,8 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
+LEAST_TO_TEST = 2  # images of each class: fewer tell no spread, and classifiers could not be compared
+LEAST_TO_SPLIT = LEAST_TO_TEST + 2  # one more trains and one validates
 TRAIN, VALIDATION, TEST, LEFT_OUT = "train", "validation", "test", "left out"
 
 
@@ -80,10 +82,10 @@ def _require_enough(members: dict[str, dict[str, list[int]]], test_per_class: in
     largest = min(found.values(), default=0) - 2
     if test_per_class <= largest:
         return
-    advice = f"Use `test_per_class={largest}` or less, or add images." if largest > 0 else "Add images."
+    advice = f"Use `test_per_class={largest}` or less, or add images." if largest >= LEAST_TO_TEST else "Add images."
     raise ValueError(
-        "Each class must have `test_per_class` different pictures for the test set, and at least one more for training "
-        "and one for validation, counting duplicates and near duplicates once. Found "
+        f"Each class must have `test_per_class` different pictures for the test set, at least {LEAST_TO_TEST}, and at "
+        "least one more for training and one for validation, counting duplicates and near duplicates once. Found "
         f"{', '.join(f'{label}: {count}' for label, count in found.items())}. Received "
         f"test_per_class={test_per_class}. {advice}"
     )

@@ -138,12 +138,16 @@ def _checked(
     size: int, channels: int, test_per_class: int, validation_fraction: float, mask_pattern: str, seed: int
 ) -> dict[str, Any]:
     from regan.data.pixels import require_size
+    from regan.data.split import LEAST_TO_TEST
 
     require_size(size, size)
     if channels not in (1, 3):
         raise ValueError(f"`channels` must be 1 (grey) or 3 (RGB). Received channels={channels}.")
-    if test_per_class < 1:
-        raise ValueError(f"`test_per_class` must be 1 or more. Received test_per_class={test_per_class}.")
+    if test_per_class < LEAST_TO_TEST:
+        raise ValueError(
+            f"`test_per_class` must be {LEAST_TO_TEST} or more, because classifiers are compared on several images of "
+            f"each class. Received test_per_class={test_per_class}. Use `test_per_class={LEAST_TO_TEST}` or more."
+        )
     if not 0 < validation_fraction < 1:
         raise ValueError(
             "`validation_fraction` must be above 0 and below 1, because early stopping and thresholds need images of "

@@ -91,6 +91,8 @@ def test_too_few_groups_are_counted_and_the_value_that_is_named_works():
 
 
 def test_where_no_value_works_images_are_asked_for():
-    labels, groups = collection({"benign": [1] * 9, "malignant": [9, 9]})
-    with pytest.raises(ValueError, match=r"malignant: 2.*test_per_class=1\. Add images"):
-        split_by_group(labels, groups, **SETTINGS | {"test_per_class": 1})
+    labels, groups = collection({"benign": [1] * 9, "malignant": [9, 9, 9]})
+    with pytest.raises(
+        ValueError, match=r"at least 2.*benign: 9, malignant: 3\. Received test_per_class=2\. Add images"
+    ):
+        split_by_group(labels, groups, **SETTINGS | {"test_per_class": 2})

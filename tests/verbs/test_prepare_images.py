@@ -257,7 +257,7 @@ def test_an_empty_folder_one_class_and_three_classes_are_named(folder, prepare, 
     shutil.rmtree(folder / "malignant")
     with pytest.raises(ValueError, match=r"two class folders.*Found benign \(12 files\)"):
         prepare(folder)
-    with pytest.raises(FileNotFoundError, match="does not exist"):
+    with pytest.raises(FileNotFoundError, match="no such folder or archive"):
         prepare(tmp_path / "absent")
     assert nothing_left(tmp_path)
 
@@ -269,12 +269,21 @@ def test_fewer_images_than_the_test_needs_is_an_error_that_names_a_value_that_wo
     assert prepare(folder, test_per_class=10).num_train == 2
 
 
+def test_too_few_images_for_any_test_are_counted(folder, prepare, tmp_path):
+    for path in sorted((folder / "malignant").iterdir())[3:]:
+        path.unlink()
+    with pytest.raises(ValueError, match=r"Found benign: 12, malignant: 3\..*Add images"):
+        prepare(folder, test_per_class=2)
+    assert nothing_left(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"size": 100}, "power of two"),
         ({"channels": 2}, r"1 \(grey\) or 3"),
-        ({"test_per_class": 0}, "1 or more"),
+        ({"test_per_class": 0}, "2 or more"),
+        ({"test_per_class": 1}, r"2 or more.*Received test_per_class=1\. Use `test_per_class=2`"),
         ({"validation_fraction": 0.0}, "above 0 and below 1"),
         ({"validation_fraction": 1.0}, "above 0 and below 1"),
         ({"seed": -1}, "0 or more"),
