@@ -81,6 +81,7 @@ def run(request: Request, say: Callable[[str], None]) -> list[Step]:
     text = compiled(synthetic_training_set(conditional=request.conditional))
     settings = typed(request.settings, next(yaml.safe_load_all(text)))
     with machine.alone_in(output) as lock:
+        (output / "report.html").unlink(missing_ok=True)
         source = Source.open(request.source or str(_phantoms(output, say)))
         parameters = _parameters(request, settings, source, output, say)
         steps = _run_steps(request, machine.for_this_machine(text, _images(request)), parameters, source, say, lock)
@@ -127,8 +128,7 @@ def _phantoms(output: Path, say: Callable[[str], None]) -> Path:
 def _parameters(
     request: Request, settings: Mapping[str, Any], source: Source, output: Path, say: Callable[[str], None]
 ) -> dict[str, Any]:
-    classes = request.classes or ("", "") if request.source else request.classes or phantom.LABELS
-    negative, positive = classes
+    negative, positive = request.classes or (("", "") if request.source else phantom.LABELS)
     parameters = {
         "source_uri": source.uri,
         "negative_class": negative,
@@ -139,16 +139,22 @@ def _parameters(
         **PRESETS[request.preset],
         **settings,
     }
-    if "test_per_class" not in settings and negative and positive:
-        rarer = min(source.count(label, parameters["data_mask_pattern"]) for label in classes)
-        share = share_for_test(rarer, wanted := parameters["test_per_class"])
-        if share < wanted:
-            say(
-                f"test_per_class is {share}, a quarter of the {rarer} images of the rarer class, instead of {wanted}: "
-                "the others are needed for training. --set test_per_class=N sets it."
-            )
-        parameters["test_per_class"] = share
+    counts = source.counts(negative, positive, parameters["data_mask_pattern"])
+    if counts and "test_per_class" not in settings:
+        parameters["test_per_class"] = _share_for_test(counts, parameters["test_per_class"], say)
     return {"gan_checkpoint_uri": str(output / "checkpoints" / _checkpoint_name(request, parameters)), **parameters}
+
+
+def _share_for_test(counts: Mapping[str, int], wanted: int, say: Callable[[str], None]) -> int:
+    rarer = min(counts.values())
+    share = share_for_test(counts, wanted)
+    if share < wanted:
+        why = "a quarter" if share == rarer // 4 else "the least there can be,"
+        say(
+            f"test_per_class is {share}, {why} of the {rarer} images of the rarer class, instead of {wanted}: "
+            "the others are needed for training. --set test_per_class=N sets it."
+        )
+    return share
 
 
 def _checkpoint_name(request: Request, parameters: Mapping[str, Any]) -> str:

@@ -5,6 +5,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from regan.data.split import LEAST_TO_SPLIT, LEAST_TO_TEST
+
 # Parameters of pipelines/synthetic_training_set.py that differ from its defaults, which are the reference experiment's.
 PRESETS: dict[str, dict[str, Any]] = {
     # Minutes on two cores: images of 32 x 32, a network of 0.2 million parameters, no downloaded weights.
@@ -72,14 +74,24 @@ def _value(name: str, text: str, kind: str) -> Any:
         raise ValueError(f"--set {name} expects {_WORDS[kind]}. Received {text!r}.") from error
 
 
-def share_for_test(rarer: int, wanted: int) -> int:
+def share_for_test(counts: Mapping[str, int], wanted: int) -> int:
     """Images of each class to set aside for the test when the source is small.
 
     Args:
-        rarer: Images of the rarer class in the source.
+        counts: Images of each class in the source.
         wanted: Images that the preset would set aside.
 
     Returns:
-        As many as wanted, but at most a quarter of the rarer class, at least 1.
+        As many as wanted, but at most a quarter of the rarer class, at least 2.
+
+    Raises:
+        ValueError: A class has too few images for a test, a validation and a training set.
     """
-    return max(1, min(wanted, rarer // 4))
+    rarer = min(counts.values())
+    if rarer < LEAST_TO_SPLIT:
+        found = ", ".join(f"{label}: {count}" for label, count in counts.items())
+        raise ValueError(
+            f"Each class must have at least {LEAST_TO_SPLIT} images: {LEAST_TO_TEST} for the test, one for validation "
+            f"and one for training. Found {found}. Add images, or name other class folders by --classes."
+        )
+    return max(LEAST_TO_TEST, min(wanted, rarer // 4))

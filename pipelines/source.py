@@ -1,15 +1,13 @@
 """The source of a local run: what lies there, and a version that changes with it."""
 
-import fnmatch
 import hashlib
 import os
-import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path
 
+from regan.data.sources import SourceFile, choose_classes, list_pictures, open_source
 from regan.storage import is_uri, list_files
-
-IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".dcm"}
 
 
 @dataclass(frozen=True)
@@ -18,7 +16,7 @@ class Source:
 
     Attributes:
         uri: Absolute path or address, as prepare_images takes it.
-        names: Path of each file below it, or inside the archive.
+        names: Path of each file below it, or inside the archive, that may be read.
         version: Hash of names, sizes and times of change; other data have another one.
     """
 
@@ -35,28 +33,41 @@ class Source:
 
         Raises:
             FileNotFoundError: Nothing lies there.
+            ValueError: It is a file, but no zip archive that can be read.
             OSError: Storage does not answer; see `regan.storage.list_files`.
         """
         uri = path if is_uri(path) else os.path.abspath(os.path.expanduser(path))
+        names = () if is_uri(uri) else _local_names(uri)
         files = list_files(uri)
         listing = "\n".join(f"{file.name}\t{file.size}\t{file.version}" for file in files)
-        names = tuple(file.name for file in files)
-        if zipfile.is_zipfile(uri):
-            with zipfile.ZipFile(uri) as archive:
-                names = tuple(archive.namelist())
+        names = names or tuple(file.name for file in files)
         return cls(uri, names, hashlib.sha256(listing.encode()).hexdigest()[:16])
 
-    def count(self, label: str, mask_pattern: str) -> int:
-        """Number of images of a class, as far as names tell.
+    def files(self) -> Iterator[SourceFile]:
+        """The files by name, as `regan.data.sources` takes them."""
+        return (SourceFile(name, Path(name)) for name in self.names)
+
+    def counts(self, negative_class: str, positive_class: str, mask_pattern: str) -> dict[str, int] | None:
+        """Number of images of each class that prepare_images would read.
 
         Args:
-            label: Name of the folder that holds them.
-            mask_pattern: Names of files that are no images of their own.
+            negative_class: See `regan.data.sources.choose_classes`.
+            positive_class: See `regan.data.sources.choose_classes`.
+            mask_pattern: See `regan.data.sources.list_pictures`.
+
+        Returns:
+            Images by class, or None where the source is an archive at an address, which only its fetching opens.
+
+        Raises:
+            ValueError: There are not two classes, or not those that were named.
         """
-        paths = [PurePosixPath(name) for name in self.names]
-        return sum(
-            path.parent.name == label
-            and path.suffix.lower() in IMAGE_SUFFIXES
-            and not fnmatch.fnmatch(path.name, mask_pattern)
-            for path in paths
-        )
+        if is_uri(self.uri) and len(self.names) == 1:
+            return None
+        candidates, _ = list_pictures(self, mask_pattern)
+        classes, labels = choose_classes(candidates, negative_class, positive_class)
+        return {name: labels.count(name) for name in classes}
+
+
+def _local_names(path: str) -> tuple[str, ...]:
+    with open_source(path) as source:
+        return tuple(file.name for file in source.files() if isinstance(file, SourceFile))

@@ -7,12 +7,12 @@ import pytest
 from kfp import dsl
 
 from pipelines.kfp_local import Step
-from pipelines.local import Request, _parameters, _summary
+from pipelines.local import Request, _parameters, _summary, run
 from pipelines.source import Source
 
 
-def source(per_class: int = 40, version: str = "v1") -> Source:
-    return Source("/images", tuple(f"{label}/{i}.png" for label in ("b", "m") for i in range(per_class)), version)
+def source(per_class: int = 40, version: str = "v1", classes: tuple[str, str] = ("b", "m")) -> Source:
+    return Source("/images", tuple(f"{label}/{i}.png" for label in classes for i in range(per_class)), version)
 
 
 @pytest.fixture
@@ -33,6 +33,26 @@ def test_a_small_source_keeps_three_quarters_for_training_and_says_so(parameters
     ]
 
 
+def test_the_test_shrinks_for_a_small_source_whose_classes_are_not_named_too(parameters, tmp_path):
+    assert parameters(Request(output=tmp_path, source="/images"))["test_per_class"] == 10
+
+
+def test_the_least_test_is_told_as_such(parameters):
+    said: list[str] = []
+    assert parameters(of=source(6), said=said)["test_per_class"] == 2
+    assert said[0].startswith("test_per_class is 2, the least there can be, of the 6 images of the rarer class,")
+
+
+def test_a_source_that_is_too_small_for_a_test_ends_the_run_before_it_begins(parameters):
+    with pytest.raises(ValueError, match=r"at least 4 images.*Found b: 3, m: 3\. Add images"):
+        parameters(of=source(3))
+
+
+def test_an_archive_at_an_address_is_not_counted(parameters):
+    archive = Source("gs://bucket/images.zip", ("images.zip",), "v1")
+    assert parameters(of=archive)["test_per_class"] == 150
+
+
 def test_a_large_source_and_a_person_are_not_overruled(parameters):
     said: list[str] = []
     assert parameters(of=source(600), said=said)["test_per_class"] == 150
@@ -46,7 +66,7 @@ def test_the_classes_and_the_version_of_the_source_are_parameters(parameters):
 
 
 def test_phantoms_have_their_own_classes(parameters, tmp_path):
-    chosen = parameters(Request(output=tmp_path), source(600))
+    chosen = parameters(Request(output=tmp_path), source(600, classes=("benign", "malignant")))
     assert (chosen["negative_class"], chosen["positive_class"]) == ("benign", "malignant")
 
 
@@ -66,6 +86,13 @@ def test_changed_code_has_another_checkpoint(parameters, monkeypatch):
     place = parameters()["gan_checkpoint_uri"]
     monkeypatch.setattr("pipelines.machine.code_version", lambda: "changed")
     assert parameters()["gan_checkpoint_uri"] != place
+
+
+def test_the_report_of_an_earlier_run_is_gone_when_a_run_fails(tmp_path):
+    (tmp_path / "report.html").write_text("old")
+    with pytest.raises(FileNotFoundError, match="no such folder or archive"):
+        run(Request(output=tmp_path, source=str(tmp_path / "absent")), print)
+    assert not (tmp_path / "report.html").exists()
 
 
 def test_the_presets_are_where_a_run_starts(parameters, tmp_path):

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import zipfile
 
 import pytest
 
@@ -9,6 +10,7 @@ from pipelines.__main__ import main
 
 LEAN = """
 import sys
+import zipfile
 from pipelines.__main__ import main
 assert main({arguments!r}) == 0
 loaded = {{"tensorflow", "keras", "jax", "torch"}} & set(sys.modules)
@@ -62,7 +64,7 @@ def test_help_names_what_a_person_may_choose():
         (["--phantom", "--classes", "a,b,c"], "Received 'a,b,c'"),
         (["--phantom", "--set", "gan_kimg"], "--set expects NAME=VALUE, such as gan_kimg=100. Received 'gan_kimg'."),
         (["--phantom", "--set", "gan_kmig=1"], "Did you mean gan_kimg?"),
-        (["--source", "absent", "--classes", "a,b"], "Found nothing at"),
+        (["--source", "absent", "--classes", "a,b"], "absent, but there is no such folder or archive. Check the path."),
     ],
 )
 def test_a_wrong_call_is_explained_in_one_line(tmp_path, capsys, arguments, message):
@@ -73,14 +75,25 @@ def test_a_wrong_call_is_explained_in_one_line(tmp_path, capsys, arguments, mess
 
 
 def test_a_failing_step_ends_the_command_with_its_name_and_the_cause(tmp_path, capsys):
-    (tmp_path / "images" / "benign").mkdir(parents=True)
-    (tmp_path / "images" / "benign" / "1.png").write_text("no picture")
+    for name in (f"{label}/{number}.png" for label in ("benign", "malignant") for number in range(4)):
+        (tmp_path / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "images" / name).write_text("no picture")
     assert main(["local", "--source", str(tmp_path / "images"), "--output", str(tmp_path / "run")]) == 1
     text = said(capsys)
     assert "\nStep 1, prepare images, failed:\n  ValueError: " in text
     assert "prepare-images.log\nThe same command goes on after the finished steps.\n" in text
     assert "Traceback" not in text
     assert "Traceback" in (tmp_path / "run" / "logs" / "prepare-images.log").read_text()
+
+
+def test_a_damaged_archive_is_explained_in_one_line(tmp_path, capsys):
+    archive = tmp_path / "bad.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("benign/1.png", b"x")
+    archive.write_bytes(archive.read_bytes().replace(b"PK\x01\x02", b"PK\x00\x00"))
+    assert main(["local", "--source", str(archive), "--output", str(tmp_path / "run")]) == 1
+    (line,) = said(capsys).splitlines()
+    assert "must be a whole zip file" in line
 
 
 def test_the_command_needs_a_source():

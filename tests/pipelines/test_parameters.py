@@ -54,6 +54,12 @@ def test_every_preset_names_parameters_of_the_pipeline_and_changes_them(specific
         assert type(parameters[name]["defaultValue"]) in (type(value), float)
 
 
-@pytest.mark.parametrize(("rarer", "share"), [(10_000, 150), (600, 150), (599, 149), (40, 10), (3, 1), (0, 1)])
-def test_the_test_takes_at_most_a_quarter_of_the_rarer_class(rarer, share):
-    assert share_for_test(rarer, 150) == share
+@pytest.mark.parametrize(("rarer", "share"), [(10_000, 150), (600, 150), (599, 149), (40, 10), (8, 2), (7, 2), (4, 2)])
+def test_the_test_takes_at_most_a_quarter_of_the_rarer_class_but_two_images(rarer, share):
+    assert share_for_test({"benign": 20_000, "malignant": rarer}, 150) == share
+
+
+@pytest.mark.parametrize("rarer", [0, 3])
+def test_too_few_images_for_a_test_are_counted(rarer):
+    with pytest.raises(ValueError, match=rf"Found benign: 20, malignant: {rarer}\. Add images, or .*--classes"):
+        share_for_test({"benign": 20, "malignant": rarer}, 150)

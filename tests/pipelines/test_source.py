@@ -6,6 +6,7 @@ import zipfile
 import pytest
 
 from pipelines.source import Source
+from regan.storage import StoredFile
 
 MASKS = "*_mask*"
 
@@ -40,20 +41,62 @@ def test_a_changed_source_has_another_version(folder, change):
     assert Source.open(str(folder)).version != before
 
 
-def test_images_of_a_class_are_counted_without_masks_and_other_files(folder):
-    source = Source.open(str(folder))
-    assert source.count("benign", MASKS) == 2
-    assert source.count("malignant", MASKS) == 1
-    assert source.count("normal", MASKS) == 0
-
-
-def test_an_archive_is_counted_as_its_folder_is(folder, tmp_path):
-    archive = tmp_path / "images.zip"
+def zipped(folder, archive):
     with zipfile.ZipFile(archive, "w") as file:
         for path in folder.rglob("*.*"):
             file.write(path, path.relative_to(folder))
-    source = Source.open(str(archive))
-    assert (source.count("benign", MASKS), source.count("malignant", MASKS)) == (2, 1)
+    return archive
+
+
+OTHER_FILES = [
+    "benign/1.bmp",
+    "benign/1.tif",
+    "benign/1.dcm",
+    "benign/1_MASK.png",
+    "benign/.hidden.png",
+    "malignant/notes.txt",
+    "__MACOSX/benign/._1.png",
+]
+
+
+@pytest.mark.parametrize("classes", [("benign", "malignant"), ("", "")], ids=["named", "found"])
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
+def test_the_images_that_prepare_images_would_take_are_counted(folder, tmp_path, packed, classes):
+    for name in OTHER_FILES:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    source = Source.open(str(zipped(folder, tmp_path / "images.zip") if packed else folder))
+    assert source.counts(*classes, MASKS) == {"benign": 2, "malignant": 1}
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
+def test_images_in_folders_of_patients_count_for_the_class_above(tmp_path, packed):
+    for label in ("benign", "malignant"):
+        for patient in range(5):
+            (tmp_path / "images" / label / f"patient{patient}").mkdir(parents=True)
+            (tmp_path / "images" / label / f"patient{patient}" / "1.png").touch()
+    source = Source.open(str(zipped(tmp_path / "images", tmp_path / "i.zip") if packed else tmp_path / "images"))
+    assert source.counts("benign", "malignant", MASKS) == {"benign": 5, "malignant": 5}
+
+
+def test_an_address_is_counted_by_its_listing_and_an_archive_there_not_at_all(monkeypatch):
+    names = ["benign/1.png", "benign/1_mask.png", "malignant/1.png"]
+    monkeypatch.setattr("pipelines.source.list_files", lambda uri: [StoredFile(name, 1, "v") for name in names])
+    assert Source.open("gs://bucket/images").counts("", "", MASKS) == {"benign": 1, "malignant": 1}
+    names = ["images.zip"]
+    assert Source.open("gs://bucket/images.zip").counts("", "", MASKS) is None
+
+
+def test_a_class_that_is_not_there_is_explained(folder):
+    with pytest.raises(ValueError, match=r"Nothing is in 'normal'. Found benign \(2 files\)"):
+        Source.open(str(folder)).counts("normal", "malignant", MASKS)
+
+
+def test_a_damaged_archive_is_explained(folder, tmp_path):
+    archive = zipped(folder, tmp_path / "bad.zip")
+    archive.write_bytes(archive.read_bytes().replace(b"PK\x01\x02", b"PK\x00\x00"))
+    with pytest.raises(ValueError, match=r"bad\.zip must be a whole zip file"):
+        Source.open(str(archive))
 
 
 def test_a_path_is_made_absolute(folder, monkeypatch):
@@ -62,5 +105,8 @@ def test_a_path_is_made_absolute(folder, monkeypatch):
 
 
 def test_nothing_at_all_is_explained(tmp_path):
-    with pytest.raises(FileNotFoundError, match="Found nothing at"):
+    with pytest.raises(FileNotFoundError, match="absent, but there is no such folder or archive"):
         Source.open(str(tmp_path / "absent"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"Found nothing at .*empty"):
+        Source.open(str(tmp_path / "empty"))
