@@ -91,10 +91,13 @@ def test_several_parts_are_one_offer(raw, tmp_path):
     assert {row.group.split("-")[0] for row in rows_of(result.path) if row.label == "b"} == {"8", "9"}
 
 
-def test_equal_images_are_offered_once_and_counted(raw, tmp_path):
+@pytest.mark.parametrize("rule", ["none", "agreement"])
+def test_equal_images_are_offered_once_and_counted(raw, trained_classifier, tmp_path, rule):
     part = raw("b", 8, 10)
-    result = regan.filter_images([part, part], raw("m", 8, 30), "", tmp_path / "f", rule="none")
-    assert result.per_class == 10
+    result = regan.filter_images([part, part], raw("m", 8, 30), trained_classifier, tmp_path / "f", rule=rule)
+    kept = [row.sha256 for row in rows_of(result.path)]
+    assert len(set(kept)) == len(kept)
+    assert result.acceptance_negative <= 1
     assert last_step(result.path).figures["num_duplicates"] == 10
 
 
