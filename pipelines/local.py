@@ -31,7 +31,23 @@ from regan.data import phantom
 from regan.progress import duration
 
 PHANTOM_SETTINGS = {"per_class": 600, "size": 64, "seed": 0}  # 150 a class for the test leave 405 to train on
-_NOT_IN_CHECKPOINT = ("report_", "gpu_", "classifier_")
+
+# What GAN training computes depends on these parameters and parts of regan/ alone, its length aside: `gan_kimg` may be
+# raised. A trainer refuses a checkpoint of another configuration or of other images.
+READ_BY_TRAINING = (
+    "data_version",
+    "negative_class",
+    "positive_class",
+    "data_size",
+    "data_channels",
+    "data_mask_pattern",
+    "data_validation_fraction",
+    "data_seed",
+    "test_per_class",
+    "gan_preset",
+    "gan_seed",
+)
+_RUN_BY_TRAINING = ("backend", "data", "gan")
 
 
 @dataclass(frozen=True)
@@ -159,8 +175,9 @@ def _share_for_test(counts: Mapping[str, int], wanted: int, say: Callable[[str],
 
 def _checkpoint_name(request: Request, parameters: Mapping[str, Any]) -> str:
     """A name that is the same as long as GAN training would compute the same."""
-    kept = {name: value for name, value in parameters.items() if not name.startswith(_NOT_IN_CHECKPOINT)}
-    key = [machine.images_of_processes(), request.conditional, kept]
+    code = machine.code_version(machine.PACKAGE, _RUN_BY_TRAINING)
+    read = {name: parameters.get(name) for name in READ_BY_TRAINING}
+    key = [code, machine.step_environment()["KERAS_BACKEND"], request.conditional, read]
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,17 +19,18 @@ SHARED_MEMORY = "8g"  # of a container, as in pipelines/placement.py
 _DEFAULTS = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "MPLBACKEND": "Agg"}
 
 
-def code_version(package: Path = PACKAGE) -> str:
+def code_version(package: Path = PACKAGE, rooms: Sequence[str] = (".",)) -> str:
     """Hash of every file of a package: a changed line is another version.
 
     Args:
         package: Its folder.
+        rooms: Folders in it that count.
 
     Returns:
         12 hexadecimal digits.
     """
     digest = hashlib.sha256()
-    for path in sorted(package.rglob("*")):
+    for path in sorted(path for room in rooms for path in (package / room).rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts:
             digest.update(f"{path.relative_to(package)}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()[:12]

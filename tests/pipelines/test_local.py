@@ -1,14 +1,17 @@
 """Parameters that the launcher chooses for a source."""
 
+import shutil
 import time
 from pathlib import Path
 
 import pytest
 from kfp import dsl
 
+from pipelines import machine
 from pipelines.kfp_local import Step
-from pipelines.local import Request, _parameters, _summary, run
+from pipelines.local import READ_BY_TRAINING, Request, _parameters, _summary, run
 from pipelines.source import Source
+from pipelines.synthetic_training_set import synthetic_training_set
 
 
 def source(per_class: int = 40, version: str = "v1", classes: tuple[str, str] = ("b", "m")) -> Source:
@@ -70,22 +73,68 @@ def test_phantoms_have_their_own_classes(parameters, tmp_path):
     assert (chosen["negative_class"], chosen["positive_class"]) == ("benign", "malignant")
 
 
-def test_the_checkpoint_stays_where_it_is_as_long_as_training_would_be_the_same(parameters):
-    place = parameters()["gan_checkpoint_uri"]
-    assert parameters(report_margin=0.1, classifier_epochs=3)["gan_checkpoint_uri"] == place
-    others = [
-        parameters(gan_kimg=3.0),
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"gan_truncation_psi": 0.7},
+        {"gan_seeds": "1-300"},
+        {"gan_features": "MobileNet"},
+        {"gan_selection_images": 500},
+        {"gan_kimg": 48.0},
+        {"gan_keep_snapshots": 9},
+        {"report_margin": 0.1, "classifier_epochs": 3, "gpu_count": "2"},
+    ],
+    ids=lambda settings: next(iter(settings)),
+)
+def test_the_checkpoint_stays_where_it_is_when_training_would_compute_the_same(parameters, settings):
+    assert parameters(**settings)["gan_checkpoint_uri"] == parameters()["gan_checkpoint_uri"]
+
+
+def test_the_checkpoint_changes_with_all_that_training_reads(parameters, tmp_path, monkeypatch):
+    images = {"output": tmp_path, "source": "/images"}
+    chosen = [
+        parameters(),
         parameters(data_size=64),
+        parameters(data_seed=1),
+        parameters(data_validation_fraction=0.2),
+        parameters(gan_preset="config-f"),
+        parameters(gan_seed=1),
         parameters(of=source(version="v2")),
         parameters(test_per_class=11),
+        parameters(Request(**images, classes=("m", "b"))),
+        parameters(Request(**images, classes=("b", "m"), conditional=False)),
     ]
-    assert len({place, *(chosen["gan_checkpoint_uri"] for chosen in others)}) == 5
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    chosen.append(parameters())
+    assert len({parameters["gan_checkpoint_uri"] for parameters in chosen}) == 11
 
 
-def test_changed_code_has_another_checkpoint(parameters, monkeypatch):
+def test_every_parameter_of_the_data_is_one_that_training_reads():
+    inputs = synthetic_training_set().pipeline_spec.root.input_definitions.parameters
+    assert set(READ_BY_TRAINING) <= set(inputs)
+    assert {name for name in inputs if name.startswith("data_")} <= set(READ_BY_TRAINING)
+
+
+@pytest.mark.parametrize(
+    ("file", "is_another"),
+    [
+        ("gan/losses.py", True),
+        ("backend/__init__.py", True),
+        ("data/split.py", True),
+        ("report/page.py", False),
+        ("verbs/select_snapshot.py", False),
+    ],
+)
+def test_only_a_changed_line_that_training_runs_has_another_checkpoint(
+    parameters, tmp_path, monkeypatch, file, is_another
+):
+    package = tmp_path / "regan"
+    shutil.copytree(machine.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(machine, "PACKAGE", package)
     place = parameters()["gan_checkpoint_uri"]
-    monkeypatch.setattr("pipelines.machine.code_version", lambda: "changed")
-    assert parameters()["gan_checkpoint_uri"] != place
+    with (package / file).open("a") as code:
+        code.write("# another line\n")
+    assert (parameters()["gan_checkpoint_uri"] != place) is is_another
 
 
 def test_the_report_of_an_earlier_run_is_gone_when_a_run_fails(tmp_path):

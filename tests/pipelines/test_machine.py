@@ -75,6 +75,17 @@ def test_the_version_of_the_code_covers_every_file_but_what_python_caches(tmp_pa
     assert len({first, second, machine.code_version(tmp_path)}) == 3
 
 
+def test_the_version_of_some_rooms_does_not_change_with_the_others(tmp_path):
+    for room in ("gan", "report"):
+        (tmp_path / room).mkdir()
+        (tmp_path / room / "a.py").write_text("one")
+    first = machine.code_version(tmp_path, ["gan"])
+    (tmp_path / "report" / "a.py").write_text("two")
+    assert machine.code_version(tmp_path, ["gan"]) == first
+    (tmp_path / "gan" / "a.py").write_text("two")
+    assert machine.code_version(tmp_path, ["gan"]) != first
+
+
 def test_another_keras_backend_is_another_image(monkeypatch):
     images = []
     for backend in ("tensorflow", "jax"):
