@@ -60,7 +60,8 @@ def training() -> dict[str, np.ndarray]:
     from regan.gan.inputs import Inputs, Stream, TrainingImages, random_generator
     from regan.gan.networks import DiscriminatorNetwork, GeneratorNetwork
 
-    tiny = {"base_maps": 64, "max_maps": 8, "latent_size": 8, "style_size": 8, "batch_size": 8}
+    tiny = {"base_maps": 64, "max_maps": 8, "latent_size": 8, "style_size": 8, "batch_size": 4}
+    tiny |= {"mapping_layers": 1}
     config = configure("demo", size=32, channels=1, labels=("b", "m"), **tiny)
     random = random_generator(0, Stream.WEIGHTS)
     generator, discriminator = GeneratorNetwork.build(config, random), DiscriminatorNetwork.build(config, random)
@@ -118,7 +119,9 @@ def both(tmp_path_factory) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]
         pytest.skip(f"needs {other} beside {backend.NAME}")
     path = tmp_path_factory.mktemp("backend") / "figures.npz"
     command = [sys.executable, __file__, str(path)]
-    with subprocess.Popen(command, env=environment(other), stderr=subprocess.PIPE, text=True) as started:
+    # Without optimising, JAX compiles in two thirds of the time.
+    settings = environment(other) | {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
+    with subprocess.Popen(command, env=settings, stderr=subprocess.PIPE, text=True) as started:
         ours = compute()
         _, messages = started.communicate()
     assert started.returncode == 0, messages[-2000:]
@@ -134,7 +137,7 @@ def relative_difference(one: np.ndarray, other: np.ndarray) -> float:
 
 def worst(both, kind: str) -> tuple[float, str]:
     ours, theirs = both
-    names = [name for name in ours if kind in name]
+    names = [name for name in ours if name.startswith(kind)]
     return max((relative_difference(ours[name], theirs[name]), name) for name in names)
 
 
@@ -151,7 +154,7 @@ def test_both_frameworks_compute_the_same_figures_and_none_is_empty(both):
 
 def test_images_agree(both):
     ours, theirs = both
-    assert ours["images"].shape == (8, 32, 32, 1)
+    assert ours["images"].shape == (4, 32, 32, 1)
     assert np.std(ours["images"]) > 0.1
     assert np.abs(ours["images"] - theirs["images"]).max() < TOLERANCE
 
