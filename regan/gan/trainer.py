@@ -147,6 +147,11 @@ class Trainer:
         if checkpoint is not None:
             self._step, self._seconds = checkpoint.step, checkpoint.seconds
             self._state = tree.map_structure(ops.convert_to_tensor, checkpoint.state)
+        if self._step > self._num_steps:
+            raise ValueError(
+                f"`kimg` must not be less than the checkpoint has: {self.kimg:g} kimg are done in {self.folder}. "
+                f"Received kimg={self.config.kimg:g}. Raise it, or work in another folder."
+            )
         self._checkpointed = time.monotonic()
         for path in snapshots(self.folder):
             if snapshot_kimg(path) > self.kimg:

@@ -95,3 +95,12 @@ def test_a_second_process_in_the_same_work_folder_is_refused(images, tmp_path):
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(RuntimeError, match="Only one process"):
             regan.train_gan(images, tmp_path / "run", preset="demo")
+
+
+def test_a_shorter_run_than_the_checkpoint_is_refused(images, tmp_path, monkeypatch):
+    monkeypatch.setitem(configuration.PRESETS, "demo", configuration.PRESETS["demo"] | TINY)
+    settings = {"preset": "demo", "checkpoint_uri": str(tmp_path / "work")}
+    regan.train_gan(images, tmp_path / "run", kimg=0.2, **settings)
+    with pytest.raises(ValueError, match=r"must not be less than the checkpoint has: 0\.2 kimg"):
+        regan.train_gan(images, tmp_path / "shorter", kimg=0.1, **settings)
+    assert not (tmp_path / "shorter").exists()
