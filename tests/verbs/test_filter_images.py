@@ -91,6 +91,17 @@ def test_several_parts_are_one_offer(raw, tmp_path):
     assert {row.group.split("-")[0] for row in rows_of(result.path) if row.label == "b"} == {"8", "9"}
 
 
+def test_a_pick_from_several_parts_is_spread_over_all_of_them(raw, tmp_path):
+    result = regan.filter_images(
+        [raw("b", 8, 20), raw("b", 9, 20)], raw("m", 8), "", tmp_path / "f", rule="none", per_class=20
+    )
+    groups = [row.group for row in rows_of(result.path) if row.label == "b"]
+    first, second = ({name.split("-")[2] for name in groups if name.startswith(part)} for part in "89")
+    assert 3 < len(first) < 17
+    assert first != second
+    assert ImageSet.open(result.path).counts == {"b": 20, "m": 20}
+
+
 @pytest.mark.parametrize("rule", ["none", "agreement"])
 def test_equal_images_are_offered_once_and_counted(raw, trained_classifier, tmp_path, rule):
     part = raw("b", 8, 10)
@@ -142,7 +153,9 @@ def test_the_history_tells_what_the_report_needs(raw, mixed, trained_classifier,
 
 def test_sheets_of_large_images_stay_small(raw, tmp_path):
     result = regan.filter_images(raw("b", 8, size=256), raw("m", 8, size=256), "", tmp_path / "f", rule="none")
-    assert sum(map(len, last_step(result.path).thumbnails.values())) < 100_000
+    sheets = last_step(result.path).thumbnails
+    assert set(sheets) == {"kept_b", "kept_m"}
+    assert sum(map(len, sheets.values())) < 100_000
 
 
 def test_what_made_the_images_is_kept(raw, tmp_path):
