@@ -45,7 +45,7 @@ def tiny_config(**changes):
     return configure("demo", **settings | changes)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def config():
     return tiny_config()
 
