@@ -73,6 +73,8 @@ def test_a_run_leaves_snapshots_and_a_log(uninterrupted):
     assert (generator.kimg, generator.labels) == (0.2, ("benign", "malignant"))
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_killed_at_random_moments_a_run_ends_in_the_same_state_bit_for_bit(train, uninterrupted, tmp_path):
     folder = tmp_path / "work"
     draw = random.Random(os.environ.get("PYTEST_SEED", "regan"))
@@ -94,6 +96,8 @@ def test_killed_ten_times_a_run_ends_in_the_same_state_bit_for_bit(train, uninte
     assert finished(train(folder, KIMG, 0.0)) == uninterrupted[1]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_sigterm_is_answered_with_a_checkpoint_and_a_failure(train, uninterrupted, tmp_path):
     folder = tmp_path / "work"
     process = train(folder, KIMG, 1e9)
