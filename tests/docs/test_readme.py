@@ -31,7 +31,7 @@ NOT_RUN = {
     "podman": "needs a container engine: test_the_container_commands_name_what_there_is",
 }
 # The lines are run as they stand in the slow test; here training ends after two steps, and uncompiled.
-SHORTER = ('preset="demo")', 'preset="demo", kimg=0.032)')
+SHORTER = ('preset="demo")', 'preset="demo", kimg=0.1)')
 UNCOMPILED = "import tensorflow\ntensorflow.config.run_functions_eagerly(True)\n"
 
 
