@@ -1,3 +1,10 @@
+"""Images of small untrained networks: the same seed gives the same bytes, and every row says where it comes from."""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -5,108 +12,194 @@ import regan
 from regan.data.history import last_step
 from regan.data.imageset import ImageSet
 from regan.data.model import weights_hash
-from regan.gan.configuration import configure
-from regan.gan.inputs import Stream, random_generator
-from regan.gan.networks import GeneratorNetwork
-from regan.gan.sampling import STYLE_MEAN, write_snapshot
 from regan.verbs.generate_images import parse_seeds
 
-INDEX = {("a" * 64, "patient 1"), ("b" * 64, "")}
-
-
-def untrained(folder, labels):
-    config = configure(
-        "demo", size=32, channels=1, labels=labels, base_maps=64, max_maps=8, latent_size=8, style_size=8
-    )
-    network = GeneratorNetwork.build(config, random_generator(0, Stream.WEIGHTS))
-    weights = {path: np.asarray(value) for path, value in (network.weights() | network.constants()).items()}
-    weights[STYLE_MEAN] = np.zeros(8, np.float32)
-    return write_snapshot(folder, 1.0, config, weights, classes=("b", "m"), training_index=INDEX)
+CLASSES = ("b", "m")
+INDEX = {("trained", "patient"), ("chosen", "")}
 
 
 @pytest.fixture(scope="module")
-def generator(tmp_path_factory):
-    return untrained(tmp_path_factory.mktemp("both"), ("b", "m"))
+def snapshot(tmp_path_factory) -> Callable[..., Path]:
+    """Function that writes an untrained generator of `labels` with noise of this strength."""
+    from keras import ops
+
+    from regan.gan.configuration import configure
+    from regan.gan.inputs import Stream, random_generator
+    from regan.gan.networks import GeneratorNetwork
+    from regan.gan.sampling import STYLE_MEAN, write_snapshot
+
+    small = {"base_maps": 32, "max_maps": 8, "latent_size": 8, "style_size": 8}
+
+    def make(labels=CLASSES, *, noise=0.0) -> Path:
+        config = dataclasses.replace(configure("demo", size=32, channels=1, labels=labels), **small)
+        network = GeneratorNetwork.build(config, random_generator(0, Stream.WEIGHTS))
+        arrays = {path: ops.convert_to_numpy(v) for path, v in (network.weights() | network.constants()).items()}
+        arrays |= {path: np.float32(noise) for path in arrays if path.endswith("noise_strength")}
+        arrays[STYLE_MEAN] = np.full(config.style_size, 0.5, np.float32)
+        return write_snapshot(
+            tmp_path_factory.mktemp("run"), 1.0, config, arrays, classes=CLASSES, training_index=INDEX
+        )
+
+    return make
 
 
 @pytest.fixture(scope="module")
-def made(generator, tmp_path_factory):
-    output = tmp_path_factory.mktemp("images") / "synthetic"
-    return regan.generate_images(generator, output, seeds="1-20", truncation_psi=0.7)
+def generator(snapshot) -> Path:
+    return snapshot(noise=0.3)
 
 
-def test_every_seed_gives_one_image_of_each_class(made):
-    assert made.num_images == 40
-    images = ImageSet.open(made.path)
-    assert images.counts == {"b": 20, "m": 20}
-    assert images.origin == "synthetic"
-    assert [row.seed for row in images.with_label("m")] == [str(seed) for seed in range(1, 21)]
+def bytes_of(folder: Path, label: str | None = None) -> dict[tuple[str, str], bytes]:
+    """The pixels of each image by label and seed."""
+    images = ImageSet.open(folder)
+    return {
+        (row.label, row.seed): image.tobytes()
+        for row, image in zip(images.rows, images.images(), strict=True)
+        if label in (None, row.label)
+    }
 
 
-def test_every_row_carries_psi_and_the_hash_of_the_generator(made, generator):
-    rows = ImageSet.open(made.path).rows
-    assert {row.psi for row in rows} == {"0.7"}
-    assert {row.generator for row in rows} == {weights_hash(generator)}
+def test_a_seed_gives_the_same_bytes_in_any_range_batch_and_shard(generator, tmp_path):
+    whole = regan.generate_images(generator, tmp_path / "whole", seeds="1-130")
+    assert (whole.path, whole.num_images) == (tmp_path / "whole", 260)
+    expected = bytes_of(whole.path)
+    assert len(set(expected.values())) == 260
+    # One in a batch alone, some that change places in the batch, and one range cut in two as shards would cut it.
+    for seeds, number in (("77", 1), ("60-70,3", 12), ("1-65", 65), ("1-65+1", 65)):
+        part = bytes_of(regan.generate_images(generator, tmp_path / seeds, seeds=seeds).path)
+        assert len(part) == 2 * number
+        assert part.items() <= expected.items(), seeds
 
 
-def test_the_images_carry_what_trained_the_generator(made):
-    assert ImageSet.open(made.path).training_index() == INDEX
+def test_the_same_call_writes_the_same_files(generator, tmp_path):
+    digests = []
+    for name in ("one", "two"):
+        regan.generate_images(generator, tmp_path / name, seeds="1-5")
+        files = [path for path in (tmp_path / name).rglob("*") if path.is_file() and "history" not in path.parts]
+        digests.append({f.relative_to(tmp_path / name): hashlib.sha256(f.read_bytes()).hexdigest() for f in files})
+    assert digests[0] == digests[1]
+    assert len(digests[0]) >= 3
 
 
-def test_shards_give_the_same_bytes_as_one_call(made, generator, tmp_path):
-    whole = {(row.label, row.seed): row.sha256 for row in ImageSet.open(made.path).rows}
-    for number, seeds in enumerate(["1-7", "8,9", "10-20"]):
-        part = regan.generate_images(generator, tmp_path / str(number), seeds=seeds, truncation_psi=0.7)
-        for row in ImageSet.open(part.path).rows:
-            assert row.sha256 == whole.pop((row.label, row.seed))
-    assert not whole
+def test_a_conditional_generator_makes_each_class_for_every_seed(generator, tmp_path):
+    images = ImageSet.open(regan.generate_images(generator, tmp_path / "images", seeds="1-20").path)
+    assert (images.classes, images.counts) == (CLASSES, {"b": 20, "m": 20})
+    assert (images.size, images.channels, images.origin) == (32, 1, "synthetic")
+    for label in CLASSES:
+        assert [row.seed for row in images.with_label(label)] == [str(seed) for seed in range(1, 21)]
+    pixels = bytes_of(images.path)
+    assert all(pixels["b", str(seed)] != pixels["m", str(seed)] for seed in range(1, 21))
 
 
-def test_one_class_can_be_asked_for(generator, tmp_path):
-    made = regan.generate_images(generator, tmp_path / "m", label="m", seeds="5", truncation_psi=1.0)
-    images = ImageSet.open(made.path)
-    assert images.counts == {"b": 0, "m": 1}
-    assert images.classes == ("b", "m")
+def test_one_class_of_two_is_the_same_as_in_all(generator, tmp_path):
+    both = regan.generate_images(generator, tmp_path / "both", seeds="1-4")
+    alone = regan.generate_images(generator, tmp_path / "alone", seeds="1-4", label="m")
+    assert alone.num_images == 4
+    assert bytes_of(alone.path) == bytes_of(both.path, "m")
+    assert ImageSet.open(alone.path).classes == CLASSES
 
 
-def test_a_generator_of_one_class_makes_that_class(tmp_path):
-    single = untrained(tmp_path / "single", ("m",))
-    made = regan.generate_images(single, tmp_path / "images", seeds="1-2")
-    assert ImageSet.open(made.path).counts == {"b": 0, "m": 2}
-    with pytest.raises(ValueError, match="'all' or a class that the generator makes: m"):
-        regan.generate_images(single, tmp_path / "others", label="b", seeds="1")
+def test_a_generator_of_one_class_makes_that_one(snapshot, tmp_path):
+    generator = snapshot(("m",))
+    images = ImageSet.open(regan.generate_images(generator, tmp_path / "images", seeds="1-4").path)
+    assert images.classes == CLASSES
+    assert {row.label for row in images.rows} == {"m"}
+    with pytest.raises(ValueError, match=r"'all' or a class that the generator makes: m\. Received label='b'"):
+        regan.generate_images(generator, tmp_path / "other", seeds="1-4", label="b")
 
 
-def test_history_shows_sixteen_images_of_each_class(made):
-    step = last_step(made.path)
-    assert step.verb == "generate_images"
-    assert step.counts == {"num_images": 40}
-    assert set(step.thumbnails) == {"b", "m"}
-    assert step.settings["truncation_psi"] == 0.7
+def test_rows_settings_index_and_history_say_where_the_images_come_from(generator, tmp_path):
+    images = ImageSet.open(regan.generate_images(generator, tmp_path / "images", seeds="7,9", truncation_psi=0.7).path)
+    assert {(row.label, row.seed, row.psi, row.generator) for row in images.rows} == {
+        (label, seed, "0.7", weights_hash(generator)) for label in CLASSES for seed in ("7", "9")
+    }
+    settings = {"seeds": "7,9", "truncation_psi": 0.7, "label": "all", "generator_hash": weights_hash(generator)}
+    assert images.settings == settings
+    assert images.training_index() == INDEX
+    step = last_step(images.path)
+    assert (step.verb, step.settings, step.counts) == ("generate_images", settings, {"num_images": 4})
+    assert set(step.thumbnails) == set(CLASSES)
+
+
+def test_at_psi_0_every_seed_and_class_gives_the_mean_image(snapshot, tmp_path):
+    generator = snapshot()
+    still = bytes_of(regan.generate_images(generator, tmp_path / "0", seeds="1-6", truncation_psi=0).path)
+    assert len(still) == 12
+    assert len(set(still.values())) == 1
+    moved = bytes_of(regan.generate_images(generator, tmp_path / "1", seeds="1-6", truncation_psi=1).path)
+    assert len(set(moved.values())) == 12
+
+
+def test_more_psi_takes_images_further_from_the_mean_image(snapshot, tmp_path):
+    generator = snapshot()
+
+    def pixels(psi: float) -> np.ndarray:
+        path = regan.generate_images(generator, tmp_path / f"{psi}", seeds="1-16", truncation_psi=psi).path
+        return np.stack(list(ImageSet.open(path).images())).astype(float)
+
+    mean = pixels(0)
+    distances = [np.sqrt(np.mean((pixels(psi) - mean) ** 2)) for psi in (0.5, 1.0, 1.6)]
+    assert distances == sorted(distances)
+    assert distances[0] > 0.5
+
+
+def test_at_psi_0_the_noise_of_the_seed_still_differs(generator, tmp_path):
+    still = bytes_of(regan.generate_images(generator, tmp_path / "0", seeds="1-6", truncation_psi=0).path)
+    assert len(set(still.values())) == 6
+    assert all(still["b", str(seed)] == still["m", str(seed)] for seed in range(1, 7))
 
 
 @pytest.mark.parametrize(
-    ("seeds", "expected"),
-    [("1-3", [1, 2, 3]), ("7", [7]), ("1-2,20", [1, 2, 20]), (" 5 - 6 , 1 ", [5, 6, 1]), ("0", [0])],
+    ("changes", "message"),
+    [
+        ({"label": "x"}, "'all' or a class that the generator makes: b, m. Received label='x'"),
+        ({"truncation_psi": -0.1}, "between 0 and 10. Received truncation_psi=-0.1"),
+        ({"truncation_psi": float("nan")}, "between 0 and 10. Received truncation_psi=nan"),
+        ({"seeds": "9-1"}, "rising ranges.*Received seeds='9-1'"),
+    ],
 )
-def test_seeds_are_read_in_the_order_given(seeds, expected):
-    assert parse_seeds(seeds) == expected
-
-
-@pytest.mark.parametrize("seeds", ["", "3-1", "a", "1-", "-5", "1,,2", "1.5", "1-3,2"])
-def test_seeds_that_cannot_be_meant_are_refused(seeds, generator, tmp_path):
-    with pytest.raises(ValueError, match="`seeds` must"):
-        regan.generate_images(generator, tmp_path / "images", seeds=seeds)
+def test_what_cannot_be_made_is_refused_before_anything_is_written(changes, message, generator, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        regan.generate_images(generator, tmp_path / "images", **{"seeds": "1-2"} | changes)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("psi", [-0.1, 11.0, float("nan")])
-def test_psi_out_of_range_is_refused(psi, generator, tmp_path):
-    with pytest.raises(ValueError, match="`truncation_psi` must be between 0 and 10"):
-        regan.generate_images(generator, tmp_path / "images", seeds="1", truncation_psi=psi)
+def test_what_is_no_generator_and_an_output_in_use_are_refused(generator, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"A generator is a folder with `model\.json`"):
+        regan.generate_images(tmp_path, tmp_path / "images", seeds="1-2")
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="new or empty"):
+        regan.generate_images(generator, tmp_path, seeds="1-2")
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
-def test_what_is_no_generator_is_refused(tmp_path):
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match="A generator is a folder"):
-        regan.generate_images(tmp_path / "empty", tmp_path / "images", seeds="1")
+@pytest.mark.parametrize(
+    ("seeds", "numbers"),
+    [
+        ("7", [7]),
+        ("0", [0]),
+        ("1-4", [1, 2, 3, 4]),
+        ("3-3", [3]),
+        ("1-3,20", [1, 2, 3, 20]),
+        ("20,1-3", [20, 1, 2, 3]),
+        (" 1 - 3 , 9 ", [1, 2, 3, 9]),
+        ("1-3+0", [1, 2, 3]),
+        ("1-3+1", [4, 5, 6]),
+        ("5-6 + 2", [9, 10]),
+        ("1-2,1-2+1", [1, 2, 3, 4]),
+        ("1-100+2", [*range(201, 301)]),
+    ],
+)
+def test_seeds_are_numbers_ranges_and_ranges_further_on(seeds, numbers):
+    assert parse_seeds(seeds) == numbers
+
+
+@pytest.mark.parametrize("seeds", ["", ",", "1,", "1,,2", "3-1", "-1", "1-", "a", "1.5", "1 2", "5+2", "1-2-3", "1-2+"])
+def test_seeds_that_cannot_be_read_are_refused(seeds):
+    with pytest.raises(ValueError, match=r"numbers and rising ranges.*Received seeds="):
+        parse_seeds(seeds)
+
+
+@pytest.mark.parametrize("seeds", ["1,1", "1-5,5", "1-5,3-9", "1-4+1,8"])
+def test_a_seed_named_twice_is_refused(seeds):
+    with pytest.raises(ValueError, match="each seed once"):
+        parse_seeds(seeds)

@@ -1,106 +1,401 @@
-import fcntl
+"""Runs of a network so small that what is tested is the machinery round it: outputs, refusals and interruptions.
+
+Most runs are uncompiled, which is the same arithmetic in seconds instead of minutes.
+"""
+
 import json
+import logging
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import regan
 from regan.data.history import last_step
-from regan.data.imageset import ImageSetWriter
-from regan.data.model import read_model, read_training_index
-from regan.gan import configuration
-from regan.gan.sampling import snapshots
+from regan.data.imageset import ImageSet
+from regan.data.model import read_model, read_training_index, weights_hash
+from regan.gan.configuration import PRESETS
+from regan.verbs.train_gan import TrainedGan
 
-TINY = {"base_maps": 64, "max_maps": 8, "latent_size": 8, "style_size": 8, "batch_size": 4, "snapshot_kimg": 0.1}
+# Two steps of 52 images a snapshot, which are named 0.1, 0.2, 0.3; both regularisations come again after a resume.
+TINY = PRESETS["demo"] | {
+    "base_maps": 16,
+    "max_maps": 8,
+    "latent_size": 8,
+    "style_size": 8,
+    "mapping_layers": 1,
+    "batch_size": 52,
+    "path_interval": 3,
+    "r1_interval": 2,
+    "kimg": 0.3,
+    "snapshot_kimg": 0.1,
+    "log_kimg": 0.1,
+}
+NUM_STEPS = 6
+NAMES = ["kimg-000000.1", "kimg-000000.2", "kimg-000000.3"]
+LOSSES = ("generator_loss", "discriminator_loss", "r1", "path_length", "real_sign", "fake_sign")
+
+PROGRAM = """
+import json, sys
+from regan.gan.configuration import PRESETS
+preset, compiled, arguments = json.loads(sys.argv[1])
+PRESETS["tiny"] = preset
+if not compiled:
+    from regan import backend
+    backend.jit = lambda function: function
+import regan
+regan.train_gan(**arguments)
+"""
 
 
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("real") / "train"
-    folder.mkdir()
-    random = np.random.default_rng(0)
-    with ImageSetWriter(folder, size=32, channels=1, classes=("b", "m"), origin="real", settings={}) as writer:
-        for number in range(12):
-            writer.add(random.integers(0, 256, (32, 32, 1), dtype=np.uint8), "bm"[number % 2], group=f"g{number}")
-    return folder
+@pytest.fixture(scope="module", autouse=True)
+def tiny_preset() -> Iterator[None]:
+    from regan import backend
 
-
-@pytest.fixture(scope="module")
-def run(images, tmp_path_factory):
-    """A run of fifty steps of a tiny network in place of the demo's."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(configuration.PRESETS, "demo", configuration.PRESETS["demo"] | TINY)
-        return regan.train_gan(images, tmp_path_factory.mktemp("gan") / "run", preset="demo", kimg=0.2, seed=3)
+        patch.setitem(PRESETS, "tiny", TINY)
+        patch.setattr(backend, "jit", lambda function: function)
+        yield
 
 
-def test_a_run_holds_snapshots_log_and_what_trained_it(run, images):
-    assert (run.kimg, run.num_snapshots) == (0.2, 2)
-    assert len(snapshots(run.path)) == 2
-    assert len((run.path / "log.jsonl").read_text().splitlines()) == 1
-    assert any((run.path / "tensorboard").iterdir())
-    model = read_model(run.path, "run")
-    assert model["classes"] == ["b", "m"]
-    assert model["configuration"]["seed"] == 3
-    assert {group for _, group in read_training_index(run.path)} == {f"g{n}" for n in range(12)}
+@dataclass
+class Finished:
+    """An uninterrupted run, and the work folder that it left in `checkpoint_uri`."""
+
+    trained: TrainedGan
+    images: Path
+    work: Path
+
+    def copy_work(self, folder: Path) -> str:
+        """A `checkpoint_uri` with a copy of the work folder."""
+        shutil.copytree(self.work, folder / "all")
+        return str(folder)
 
 
-def test_history_tells_settings_figures_curves_and_samples(run):
-    step = last_step(run.path)
-    assert step.verb == "train_gan"
-    assert step.settings["label"] == "all"
-    assert step.figures["kimg"] == 0.2
-    assert step.figures["num_parameters_generator"] > 0
-    assert set(step.curves) == {"generator_loss", "discriminator_loss", "r1", "path_length", "real_sign", "fake_sign"}
-    assert step.curves["r1"]["x_label"] == "kimg"
-    assert set(step.thumbnails) == {"samples"}
-    assert not step.private_thumbnails
+@pytest.fixture(scope="module")
+def finished(labelled_set, tmp_path_factory) -> Finished:
+    folder, images = tmp_path_factory.mktemp("finished"), labelled_set(0, b=7, m=5)
+    trained = regan.train_gan(images, folder / "run", preset="tiny", checkpoint_uri=str(folder / "work"))
+    return Finished(trained, images, folder / "work" / "all")
 
 
-def test_nothing_is_left_beside_a_complete_run(run):
-    assert [path.name for path in run.path.parent.iterdir()] == ["run"]
+def hashes(run: Path) -> dict[str, str]:
+    return {path.name: weights_hash(path) for path in sorted((run / "snapshots").iterdir())}
 
 
-def test_an_existing_run_is_not_overwritten(run, images):
-    with pytest.raises(FileExistsError, match="must be new or empty"):
-        regan.train_gan(images, run.path, preset="demo")
+def log_lines(run: Path, *, timed: bool = True) -> list[dict[str, float]]:
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    times = () if timed else ("images_per_second", "waited_for_inputs")
+    return [{name: value for name, value in line.items() if name not in times} for line in lines]
 
 
-def test_images_come_from_the_generator_with_seed_psi_and_origin(run, images, tmp_path):
-    made = regan.generate_images(snapshots(run.path)[-1], tmp_path / "synthetic", seeds="1-3", truncation_psi=0.7)
-    assert made.num_images == 6
-    index = json.loads((made.path / "imageset.json").read_text())
-    assert index["counts"] == {"b": 3, "m": 3}
+def checkpoints(work: Path) -> list[Path]:
+    return sorted((work / "checkpoints").glob("step-*"))
+
+
+def steps_done(path: Path) -> int:
+    return int(path.name.split("-")[1])
+
+
+@pytest.fixture
+def resumed_at(caplog) -> Callable[[], float]:
+    """Function that tells at what kimg the last training went on, as it said in its first line."""
+    caplog.set_level(logging.INFO, "regan")
+    return lambda: float(re.findall(r"([\d.]+) of [\d.]+ kimg done", caplog.text)[-1])
+
+
+@contextmanager
+def process(folder: Path, *, compiled: bool = False, **arguments: object) -> Iterator[subprocess.Popen]:
+    """`train_gan` in a process of its own; its messages go to `folder/stderr`."""
+    settings = {"preset": "tiny"} | {name: str(v) if isinstance(v, Path) else v for name, v in arguments.items()}
+    command = [sys.executable, "-c", PROGRAM, json.dumps([TINY, compiled, settings])]
+    with (folder / "stderr").open("w") as messages, subprocess.Popen(command, stderr=messages) as started:
+        try:
+            yield started
+        finally:
+            started.kill()
+
+
+def wait_until(condition: Callable[[], object], started: subprocess.Popen, messages: Path) -> None:
+    end = time.monotonic() + 400
+    while not condition():
+        assert started.poll() is None, f"the training ended too early: {(messages / 'stderr').read_text()[-2000:]}"
+        assert time.monotonic() < end, "the moment never came"
+        time.sleep(0.005)
+
+
+def test_a_run_tells_what_it_is_and_holds_every_snapshot(finished):
+    trained = finished.trained
+    assert (trained.kimg, trained.num_snapshots) == (0.312, 3)
+    assert trained.seconds > 0
+
+    model = read_model(trained.path, "run")
+    assert model["labels"] == model["classes"] == ["b", "m"]
+    assert (model["size"], model["channels"], model["kimg"], model["preset"]) == (32, 1, 0.312, "tiny")
+    assert model["configuration"]["batch_size"] == 52
+
+    from regan.gan.sampling import Generator, snapshots
+
+    found = snapshots(trained.path)
+    assert [path.name for path in found] == NAMES
+    assert [Generator.load(path).kimg for path in found] == [0.104, 0.208, 0.312]
+    assert len(set(hashes(trained.path).values())) == 3
+    last = Generator.load(found[-1])
+    assert (last.labels, last.classes, last.conditional) == (("b", "m"), ("b", "m"), True)
+    assert {path.name for path in trained.path.iterdir()} == {
+        "model.json",
+        "snapshots",
+        "log.jsonl",
+        "tensorboard",
+        "training_index.csv.gz",
+        "history",
+    }
+    assert list((trained.path / "tensorboard").glob("events*"))
+
+
+def test_the_log_has_a_line_of_means_for_every_interval(finished):
+    lines = log_lines(finished.trained.path)
+    assert [line["kimg"] for line in lines] == [0.104, 0.208, 0.312]
+    for line in lines:
+        assert np.isfinite([line[name] for name in ("generator_loss", "discriminator_loss", "r1")]).all()
+        assert -1 <= line["fake_sign"] <= 1
+        assert line["images_per_second"] > 0
+    # Path lengths are computed at steps 0 and 3 of six.
+    assert ["path_length" in line for line in lines] == [True, True, False]
+
+
+def test_run_and_snapshots_carry_the_index_of_the_images(finished):
+    expected = {(row.sha256, row.group) for row in ImageSet.open(finished.images).rows}
+    assert len(expected) == 12
+    assert read_training_index(finished.trained.path) == expected
+    assert all(read_training_index(finished.trained.path / "snapshots" / name) == expected for name in NAMES)
+
+
+def test_the_history_tells_settings_figures_curves_and_samples(finished):
+    step = last_step(finished.trained.path)
+    assert (step.verb, step.settings["label"], step.settings["preset"]) == ("train_gan", "all", "tiny")
+    assert (step.settings["seed"], step.settings["batch_size"], step.settings["kimg"]) == (0, 52, 0.3)
+    assert step.figures["kimg"] == 0.312
+    assert step.figures["images_per_second"] == pytest.approx(312 / finished.trained.seconds)
+    assert step.figures["num_parameters_generator"] > 100
+    assert step.figures["num_parameters_discriminator"] > 100
+    assert set(step.curves) == set(LOSSES)
+    lines = log_lines(finished.trained.path)
+    for name in LOSSES:
+        points = [(line["kimg"], line[name]) for line in lines if name in line]
+        assert np.column_stack([step.curves[name]["x"], step.curves[name]["y"]]) == pytest.approx(np.array(points))
+    assert step.thumbnails["samples"].startswith(b"\x89PNG")
+
+
+def test_a_given_work_folder_is_named_by_label_and_kept(finished):
+    assert [steps_done(path) for path in checkpoints(finished.work)] == [4, 6]
+    assert not finished.trained.path.with_name("run.checkpoint").exists()
+
+
+def test_one_class_is_learnt_alone_and_the_output_appears_when_all_is_done(labelled_set, tmp_path, monkeypatch):
+    from regan.gan.log import TrainingLog
+
+    images = labelled_set(0, b=3, m=5, origin="synthetic", training_index=[("real", "patient")])
+    run, work, seen = tmp_path / "run", tmp_path / "run.checkpoint", []
+    flush = TrainingLog.flush
+
+    def note(self, *arguments, **more):
+        seen.append((run.exists(), work.is_dir()))
+        return flush(self, *arguments, **more)
+
+    monkeypatch.setattr(TrainingLog, "flush", note)
+    trained = regan.train_gan(images, run, label="m", preset="tiny", kimg=0.1)
+
+    assert set(seen) == {(False, True)}
+    assert list(tmp_path.iterdir()) == [run]
+    assert (trained.kimg, trained.num_snapshots) == (0.104, 1)
+    model = read_model(run, "run")
+    assert (model["labels"], model["classes"]) == (["m"], ["b", "m"])
+    assert last_step(run).settings["label"] == "m"
+    rows = ImageSet.open(images).with_label("m")
+    assert read_training_index(run) == {(row.sha256, row.group) for row in rows} | {("real", "patient")}
+    assert read_model(run / "snapshots" / NAMES[0], "generator")["labels"] == ["m"]
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("changes", "message"),
     [
-        ({"label": "cyst"}, "b, m"),
-        ({"preset": "config-x"}, "demo, config-e, config-f"),
-        ({"kimg": -1.0}, "`kimg` must be"),
-        ({"keep_snapshots": 1}, "at least 2"),
-        ({"checkpoint_uri": "gs://bucket/run"}, "local or mounted folder"),
+        ({"label": "x"}, "b, m.*'x'"),
+        ({"keep_snapshots": 1}, "`keep_snapshots` must be at least 2. Received keep_snapshots=1"),
+        ({"checkpoint_uri": "gs://bucket/work"}, "local or mounted folder.*'gs://bucket/work'"),
+        ({"preset": "huge"}, "one of demo, config-e, config-f.*'huge'"),
+        ({"kimg": -1.0}, "`kimg` must be.*-1"),
     ],
 )
-def test_a_wrong_setting_is_refused_before_anything_is_written(images, tmp_path, settings, message):
-    with pytest.raises(ValueError, match=message):
-        regan.train_gan(images, tmp_path / "run", **{"preset": "demo"} | settings)
+def test_settings_that_cannot_be_are_refused_before_anything_is_written(changes, message, finished, tmp_path):
+    with pytest.raises(ValueError, match=f"(?s){message}"):
+        regan.train_gan(finished.images, tmp_path / "run", **{"preset": "tiny"} | changes)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_second_process_in_the_same_work_folder_is_refused(images, tmp_path):
-    work = tmp_path / "run.checkpoint"
-    work.mkdir()
-    with (work / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(RuntimeError, match="Only one process"):
-            regan.train_gan(images, tmp_path / "run", preset="demo")
+def test_a_class_without_images_is_refused(labelled_set, tmp_path):
+    with pytest.raises(ValueError, match=r"There must be images to learn from.*label='m'"):
+        regan.train_gan(labelled_set(0, b=3, m=0), tmp_path / "run", label="m", preset="tiny")
 
 
-def test_a_shorter_run_than_the_checkpoint_is_refused(images, tmp_path, monkeypatch):
-    monkeypatch.setitem(configuration.PRESETS, "demo", configuration.PRESETS["demo"] | TINY)
-    settings = {"preset": "demo", "checkpoint_uri": str(tmp_path / "work")}
-    regan.train_gan(images, tmp_path / "run", kimg=0.2, **settings)
-    with pytest.raises(ValueError, match=r"must not be less than the checkpoint has: 0\.2 kimg"):
-        regan.train_gan(images, tmp_path / "shorter", kimg=0.1, **settings)
-    assert not (tmp_path / "shorter").exists()
+def test_an_output_that_holds_something_is_refused_and_left_alone(finished, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="new or empty"):
+        regan.train_gan(finished.images, tmp_path / "run", preset="tiny")
+    assert [path.name for path in tmp_path.rglob("*")] == ["run", "notes.txt"]
+
+
+def test_a_checkpoint_of_another_seed_or_of_other_images_is_refused(finished, labelled_set, tmp_path, resumed_at):
+    uri = finished.copy_work(tmp_path / "work")
+    before = [path.name for path in checkpoints(tmp_path / "work" / "all")]
+    for images, seed in ((finished.images, 1), (labelled_set(1, b=7, m=5), 0)):
+        with pytest.raises(ValueError, match="only with the configuration and the images it began with"):
+            regan.train_gan(images, tmp_path / "run", preset="tiny", checkpoint_uri=uri, seed=seed)
+    assert not (tmp_path / "run").exists()
+    assert [path.name for path in checkpoints(tmp_path / "work" / "all")] == before
+
+    # The right ones still find what they wrote, and have nothing left to do.
+    again = regan.train_gan(finished.images, tmp_path / "run", preset="tiny", checkpoint_uri=uri)
+    assert resumed_at() == 0.312
+    assert hashes(again.path) == hashes(finished.trained.path)
+
+
+def test_a_torn_checkpoint_is_left_aside_for_the_one_before(finished, tmp_path, resumed_at, caplog):
+    uri = finished.copy_work(tmp_path / "work")
+    newest = checkpoints(tmp_path / "work" / "all")[-1]
+    newest.write_bytes(newest.read_bytes()[:-100])
+    again = regan.train_gan(finished.images, tmp_path / "run", preset="tiny", checkpoint_uri=uri)
+    assert f"{newest.name} is damaged" in caplog.text
+    assert resumed_at() == 0.208
+    assert hashes(again.path) == hashes(finished.trained.path)
+    assert log_lines(again.path, timed=False) == log_lines(finished.trained.path, timed=False)
+
+
+def test_a_longer_run_goes_on_from_a_finished_one_and_keeps_so_many_snapshots(finished, tmp_path, resumed_at):
+    uri = finished.copy_work(tmp_path / "work")
+    longer = regan.train_gan(
+        finished.images, tmp_path / "run", preset="tiny", kimg=0.4, keep_snapshots=2, checkpoint_uri=uri
+    )
+    assert resumed_at() == 0.312
+    assert (longer.kimg, longer.num_snapshots) == (0.416, 2)
+    assert list(hashes(longer.path)) == [NAMES[0], "kimg-000000.4"]
+    assert hashes(longer.path)[NAMES[0]] == hashes(finished.trained.path)[NAMES[0]]
+
+
+def test_a_shorter_run_than_the_checkpoint_is_refused(finished, tmp_path):
+    with pytest.raises(ValueError, match="must not be less than the checkpoint has"):
+        regan.train_gan(
+            finished.images,
+            tmp_path / "run",
+            preset="tiny",
+            kimg=0.1,
+            checkpoint_uri=finished.copy_work(tmp_path / "work"),
+        )
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_second_process_in_one_work_folder_is_refused(finished, tmp_path):
+    run, held = tmp_path / "run", tmp_path / "run.checkpoint" / "images.npy"
+    # Compiled: the process holds the folder before it loads the framework, and is ended before it trains.
+    with process(tmp_path, compiled=True, images=finished.images, run=run) as started:
+        wait_until(held.exists, started, tmp_path)
+        with pytest.raises(RuntimeError, match=r"Only one process may train in .*run.checkpoint"):
+            regan.train_gan(finished.images, run, preset="tiny")
+        assert started.poll() is None
+
+
+def test_a_killed_run_goes_on_to_the_same_bits(finished, tmp_path, resumed_at):
+    run, work = tmp_path / "run", tmp_path / "run.checkpoint"
+    with process(tmp_path, images=finished.images, run=run) as started:
+        wait_until(lambda: checkpoints(work), started, tmp_path)
+        started.send_signal(signal.SIGKILL)
+        assert started.wait() == -signal.SIGKILL
+    assert not run.exists()
+
+    again = regan.train_gan(finished.images, run, preset="tiny")
+    assert 0.1 < resumed_at() < 0.3
+    assert hashes(run) == hashes(finished.trained.path)
+    assert log_lines(run, timed=False) == log_lines(finished.trained.path, timed=False)
+    assert (again.kimg, again.num_snapshots) == (0.312, 3)
+    assert not work.exists()
+
+
+def test_sigterm_keeps_the_step_in_hand_and_the_same_command_goes_on(finished, tmp_path, resumed_at):
+    run, work = tmp_path / "run", tmp_path / "run.checkpoint"
+    with process(tmp_path, images=finished.images, run=run) as started:
+        # The first files of the loop, in its first step: no snapshot brings a checkpoint yet.
+        wait_until((work / "tensorboard").exists, started, tmp_path)
+        started.send_signal(signal.SIGTERM)
+        assert started.wait(timeout=120) == 1
+    assert "Run the same command again to go on" in (tmp_path / "stderr").read_text()
+    assert not run.exists()
+    kept = checkpoints(work)[-1]
+    assert 1 <= steps_done(kept) < NUM_STEPS
+
+    regan.train_gan(finished.images, run, preset="tiny")
+    assert resumed_at() == steps_done(kept) * 0.052
+    assert hashes(run) == hashes(finished.trained.path)
+
+
+@pytest.mark.slow
+def test_ten_kills_at_any_moment_change_no_bit(finished, tmp_path):
+    settings = {"images": finished.images, "kimg": 1.2}
+    with process(tmp_path, run=tmp_path / "whole", **settings) as started:
+        assert started.wait() == 0
+
+    run, work = tmp_path / "run", tmp_path / "run.checkpoint"
+    moments = (
+        "checkpoints/.partial",
+        "snapshots/.kimg*/weights.safetensors",
+        "log.jsonl",
+        "snapshots/kimg*",
+        "checkpoints/step-*",
+    )
+    chance = random.Random(0)
+    for pattern in moments * 2:
+        before = newest(work, pattern)
+        with process(tmp_path, run=run, **settings) as started:
+            wait_until(lambda p=pattern, b=before: newest(work, p) > b, started, tmp_path)
+            time.sleep(chance.choice([0, 0, chance.uniform(0, 1)]))
+            started.send_signal(signal.SIGKILL)
+            assert started.wait() == -signal.SIGKILL
+        assert not run.exists()
+
+    with process(tmp_path, run=run, **settings) as started:
+        assert started.wait() == 0
+    assert hashes(run) == hashes(tmp_path / "whole")
+    assert log_lines(run, timed=False) == log_lines(tmp_path / "whole", timed=False)
+
+
+def newest(work: Path, pattern: str) -> float:
+    """When the newest such file was written; 0 where there is none, or one vanished while it was looked at."""
+    try:
+        return max((path.stat().st_mtime_ns for path in work.glob(pattern)), default=0)
+    except FileNotFoundError:
+        return 0
+
+
+@pytest.mark.slow
+def test_a_compiled_run_is_killed_and_goes_on_to_the_same_bits(finished, tmp_path):
+    settings = {"images": finished.images, "compiled": True}
+    with process(tmp_path, run=tmp_path / "whole", **settings) as started:
+        assert started.wait() == 0
+    run, work = tmp_path / "run", tmp_path / "run.checkpoint"
+    with process(tmp_path, run=run, **settings) as started:
+        wait_until(lambda: checkpoints(work), started, tmp_path)
+        started.send_signal(signal.SIGKILL)
+        assert started.wait() == -signal.SIGKILL
+    with process(tmp_path, run=run, **settings) as started:
+        assert started.wait() == 0
+    assert hashes(run) == hashes(tmp_path / "whole")
