@@ -13,6 +13,7 @@ import re
 import shutil
 import tempfile
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -138,7 +139,7 @@ def push(folder: str | Path, uri: str, *, replace: bool = False) -> None:
     store.write(MANIFEST, _manifest(hashes, complete=True))
 
 
-class _Store:
+class _Store(ABC):
     """Files below one address. A subclass says how its provider lists and moves them, by key.
 
     Attributes:
@@ -160,14 +161,14 @@ class _Store:
         self.files = sorted((file for file in found if file.name != MANIFEST), key=lambda file: file.name)
         self.manifest = self._read_manifest() if len(found) > len(self.files) else {}
 
-    def download(self, name: str, target: Path) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def download(self, name: str, target: Path) -> None: ...
 
-    def upload(self, source: Path, name: str) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def upload(self, source: Path, name: str) -> None: ...
 
-    def delete(self, name: str) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def delete(self, name: str) -> None: ...
 
     def write(self, name: str, text: str) -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -189,8 +190,8 @@ class _Store:
     def _key(self, name: str) -> str:
         return self._prefix if self.is_file else self._start + name
 
-    def _listed(self, start: str, limit: int | None = None) -> Iterator[tuple[str, int, str]]:
-        raise NotImplementedError
+    @abstractmethod
+    def _listed(self, start: str, limit: int | None = None) -> Iterator[tuple[str, int, str]]: ...
 
 
 class _Local(_Store):

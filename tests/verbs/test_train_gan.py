@@ -1,7 +1,4 @@
-"""Runs of a network so small that what is tested is the machinery round it: outputs, refusals and interruptions.
-
-Most runs are uncompiled, which is the same arithmetic in seconds instead of minutes.
-"""
+"""Runs of a tiny network, most of them uncompiled: outputs, refusals and interruptions."""
 
 import json
 import logging
