@@ -14,7 +14,8 @@ resolve locks/dev.txt pyproject.toml locks/dev.in --extra jax --extra cloud --ex
 # The images hold the versions that the tests run with.
 set -- --constraint locks/dev.txt "$@"
 resolve locks/image-cpu.txt pyproject.toml --extra cloud "$@"
-resolve locks/image-gpu-none.txt pyproject.toml locks/image-none.in --extra cloud "$@"
-resolve locks/image-gpu-cuda.txt pyproject.toml locks/image-cuda.in --extra cloud "$@"
+for variant in tensorflow-none tensorflow-cuda jax-none jax-cuda; do
+  resolve "locks/image-gpu-$variant.txt" pyproject.toml "locks/image-$variant.in" --extra cloud "$@"
+done
 resolve locks/image-kfp.txt locks/image-kfp.in --no-deps "$@"
 resolve locks/image-build.txt locks/image-build.in "$@"

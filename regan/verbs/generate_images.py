@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _THUMBNAILS = 16
 _ENCODERS = 4
+# First and last seed, ranges further on, part and number of parts.
+_SEEDS = re.compile(r"\s*(\d+)\s*(?:-\s*(\d+)\s*(?:\+\s*(\d+)\s*)?(?::\s*(\d+)\s*/\s*(\d+)\s*)?)?")
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def generate_images(
         images: Image set to write.
         label: Class to make; `all` makes every class that the generator knows.
         seeds: Latent seeds: numbers and ranges such as `1-25000` or `1-10,20`; `1-100+2` is the second range of that
-            length after 1-100.
+            length after 1-100, and `1-100:2/4` the second of its four parts.
         truncation_psi: Distance of the styles from their mean: 1 is what the generator was trained for, less gives
             more typical images, more gives more varied ones.
 
@@ -114,25 +116,29 @@ def generate_images(
 
 
 def parse_seeds(seeds: str) -> list[int]:
-    """Seeds of `1-25000`, `1-10,20` or `1-100+2`, in the order given.
+    """Seeds of `1-25000`, `1-10,20`, `1-100+2` or `1-100+2:1/4`, in the order given.
 
-    `1-100+2` is the second range of that length after it, 201-300: a pipeline gives each class and round its own seeds
-    without having to count.
+    `1-100+2` is the second range of that length after it, 201-300, and `1-100+2:1/4` the first of its four parts,
+    201-225: a pipeline gives each class, round and shard its own seeds without having to count.
 
     Raises:
         ValueError: The text cannot be read, a range runs backwards, or a seed is named twice.
     """
     numbers: list[int] = []
-    for part in seeds.split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*(?:\+\s*(\d+)\s*)?)?", part)
-        first, last, ranges_on = (int(match[1]), int(match[2] or match[1]), int(match[3] or 0)) if match else (1, 0, 0)
-        if last < first:
+    for text in seeds.split(","):
+        match = _SEEDS.fullmatch(text)
+        found = match.groups() if match else ("1", "0", None, None, None)
+        first, last, ranges_on, part, parts = (
+            int(group or default) for group, default in zip(found, (0, found[0], 0, 1, 1), strict=True)
+        )
+        if last < first or not 1 <= part <= parts <= last + 1 - first:
             raise ValueError(
-                "`seeds` must be numbers and rising ranges, separated by commas, such as '1-25000' or '1-10,20'. "
-                f"Received seeds={seeds!r}."
+                "`seeds` must be numbers and rising ranges, separated by commas, such as '1-25000', '1-10,20' or "
+                f"'1-25000:2/4'. Received seeds={seeds!r}."
             )
-        shift = ranges_on * (last + 1 - first)
-        numbers.extend(range(first + shift, last + 1 + shift))
+        count = last + 1 - first
+        start = first + ranges_on * count
+        numbers.extend(range(start + count * (part - 1) // parts, start + count * part // parts))
     if len(set(numbers)) < len(numbers):
         raise ValueError(f"`seeds` must name each seed once, or images would be doubled. Received seeds={seeds!r}.")
     return numbers

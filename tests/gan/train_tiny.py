@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from conftest import tiny_config
 
-from regan.gan.checkpoint import load_checkpoint
+from regan.data.checkpoint import load_checkpoint
 from regan.gan.inputs import TrainingImages
 from regan.gan.trainer import CHECKPOINTS, Trainer
 

@@ -187,13 +187,22 @@ def test_what_is_no_generator_and_an_output_in_use_are_refused(generator, tmp_pa
         ("5-6 + 2", [9, 10]),
         ("1-2,1-2+1", [1, 2, 3, 4]),
         ("1-100+2", [*range(201, 301)]),
+        ("1-10:1/3", [1, 2, 3]),
+        ("1-10:2/3", [4, 5, 6]),
+        ("1-10+1 : 3/3", [17, 18, 19, 20]),
+        ("0-3:1/1", [0, 1, 2, 3]),
     ],
 )
 def test_seeds_are_numbers_ranges_and_ranges_further_on(seeds, numbers):
     assert parse_seeds(seeds) == numbers
 
 
-@pytest.mark.parametrize("seeds", ["", ",", "1,", "1,,2", "3-1", "-1", "1-", "a", "1.5", "1 2", "5+2", "1-2-3", "1-2+"])
+PARTS = ("1-4:0/2", "1-4:3/2", "1-2:1/3", "1-2:1/0", "1-2:1", "7:1/1", "5-0")
+
+
+@pytest.mark.parametrize(
+    "seeds", ["", ",", "1,", "1,,2", "3-1", "-1", "1-", "a", "1.5", "1 2", "5+2", "1-2-3", "1-2+", *PARTS]
+)
 def test_seeds_that_cannot_be_read_are_refused(seeds):
     with pytest.raises(ValueError, match=r"numbers and rising ranges.*Received seeds="):
         parse_seeds(seeds)

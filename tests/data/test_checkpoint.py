@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from regan.gan.checkpoint import load_checkpoint, save_checkpoint
+from regan.data.checkpoint import load_checkpoint, save_checkpoint
 
 STATE = {
     "generator": {"mapping/dense/kernel": np.arange(6, dtype=np.float32).reshape(2, 3)},

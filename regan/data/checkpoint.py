@@ -1,4 +1,4 @@
-"""Checkpoints: the whole state of a run, from which the same command goes on exactly.
+"""Checkpoints: the whole state of a training, from which the same command goes on exactly.
 
 A checkpoint is one safetensors file, `step-<number>-<SHA-256 of the file>.safetensors`. It is written beside, synced
 and renamed; the last two are kept, so that a torn one is noticed and the one before it used.
@@ -8,17 +8,25 @@ import hashlib
 import json
 import logging
 import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from keras import ops, tree
 from safetensors.numpy import load, save
 
+from regan.data.imageset import ImageRow
+
+CHECKPOINTS = "checkpoints"
+KEPT = 2
 _LOG = logging.getLogger("regan")
 _SEPARATOR = ":"
-KEPT = 2
+_OTHERS = (
+    "A training goes on only with the configuration and the images it began with (its length may be raised). Received "
+    "others for the checkpoint in {place}. Use another output or `checkpoint_uri`, or remove what lies there to begin "
+    "anew."
+)
 
 
 @dataclass(frozen=True)
@@ -36,21 +44,44 @@ class Checkpoint:
     state: dict[str, Any]
 
 
-def save_checkpoint(folder: Path, *, configuration: str, step: int, seconds: float, state: dict[str, Any]) -> Path:
+def contents_hash(rows: Iterable[ImageRow]) -> str:
+    """SHA-256 over the pixel hashes and labels of the images, in order."""
+    lines = [f"{row.sha256},{row.label}\n" for row in rows]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def identity_hash(**parts: Any) -> str:
+    """SHA-256 of all that a resumed training must have in common with the one before, plain JSON values."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def require_own(configuration: str, stored: str, place: str | Path) -> None:
+    """Refuse a state that another configuration left.
+
+    Raises:
+        ValueError: It belongs to another configuration or other images.
+    """
+    if stored != configuration:
+        raise ValueError(_OTHERS.format(place=place))
+
+
+def save_checkpoint(
+    folder: Path, *, configuration: str, step: int, seconds: float, state: Mapping[str, Any]
+) -> Path:
     """Write a checkpoint and remove all but the last two.
 
     Args:
         folder: Existing folder of checkpoints.
-        configuration: Hash of all that a resumed run must have in common.
+        configuration: Hash of all that a resumed training must have in common.
         step: Steps done.
         seconds: Training time so far.
-        state: Nested dictionaries of tensors.
+        state: NumPy arrays by name, or dictionaries of them by section.
     """
     metadata = {"configuration": configuration, "step": str(step), "seconds": repr(seconds)}
     data = save(_flatten(state), metadata)
     path = folder / f"step-{step:09d}-{hashlib.sha256(data).hexdigest()}.safetensors"
     _write_synced(path, data)
-    for old in _files(folder)[:-KEPT]:
+    for old in checkpoint_files(folder)[:-KEPT]:
         old.unlink()
     return path
 
@@ -61,24 +92,29 @@ def load_checkpoint(folder: Path, *, configuration: str) -> Checkpoint | None:
     Raises:
         ValueError: It belongs to another configuration or other images.
     """
-    for path in reversed(_files(folder)):
+    for path in reversed(checkpoint_files(folder)):
         data = path.read_bytes()
         if hashlib.sha256(data).hexdigest() != path.stem.rsplit("-", 1)[1]:
             _LOG.warning("Checkpoint %s is damaged; the one before it is used.", path.name)
             continue
         metadata = _metadata(data)
-        if metadata["configuration"] != configuration:
-            raise ValueError(
-                "A run goes on only with the configuration and the images it began with (`kimg` may be raised). "
-                f"Received others for the checkpoint in {folder}. Use another output or `checkpoint_uri`, or remove "
-                "that folder to begin anew."
-            )
+        require_own(configuration, metadata["configuration"], folder)
         return Checkpoint(int(metadata["step"]), float(metadata["seconds"]), _nest(load(data)))
     return None
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step-*.safetensors"), key=lambda path: int(path.stem.split("-")[1]))
+def checkpoint_files(folder: Path) -> list[Path]:
+    """Checkpoints of a folder, oldest first, whole or damaged."""
+    return sorted(folder.glob("step-*.safetensors"), key=_step)
+
+
+def newest_step(folder: Path) -> int:
+    """Steps that the newest checkpoint of a folder has, by its name; -1 where there is none."""
+    return max(map(_step, checkpoint_files(folder)), default=-1)
+
+
+def _step(path: Path) -> int:
+    return int(path.stem.split("-")[1])
 
 
 def _write_synced(path: Path, data: bytes) -> None:
@@ -100,14 +136,13 @@ def _metadata(data: bytes) -> dict[str, str]:
     return json.loads(data[8 : 8 + length])["__metadata__"]
 
 
-def _flatten(state: dict[str, Any]) -> dict[str, np.ndarray]:
-    arrays = tree.map_structure(lambda value: np.asarray(ops.convert_to_numpy(value), order="C"), state)
+def _flatten(state: Mapping[str, Any]) -> dict[str, np.ndarray]:
     flat: dict[str, np.ndarray] = {}
-    for section, values in arrays.items():
-        if isinstance(values, dict):
-            flat |= {f"{section}{_SEPARATOR}{path}": value for path, value in values.items()}
+    for section, values in state.items():
+        if isinstance(values, Mapping):
+            flat |= {f"{section}{_SEPARATOR}{path}": np.asarray(value, order="C") for path, value in values.items()}
         else:
-            flat[section] = values
+            flat[section] = np.asarray(values, order="C")
     return flat
 
 
