@@ -10,7 +10,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # Room -> what it may import of the project, beside itself.
 ALLOWED = {
     "regan.data": {"regan.progress", "regan.storage"},
-    "regan.storage": {"regan.progress"},
+    "regan.storage": {"regan.stores", "regan.progress"},
+    "regan.stores": {"regan.progress"},
     "regan.progress": set(),
     "regan.statistics": set(),
     "regan.backend": set(),

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from regan import storage
 from regan.storage import fetch, is_uri, list_files, push
+from regan.stores.address import open_store
+from regan.stores.files import inside
 
 FILES = {"imageset.json": b"{}", "images-00000-of-00001.zip": bytes(range(256)) * 50, "history/01-x.json": b"[]"}
 
@@ -144,7 +146,7 @@ def test_the_version_of_a_file_changes_with_its_content(bucket):
 
 def test_a_half_pushed_folder_is_refused_and_the_same_push_finishes_it(bucket, folder, tmp_path, monkeypatch):
     address = f"{bucket[0]}/release"
-    store = type(storage._store(address))
+    store = type(open_store(address))
     upload = store.upload
 
     def broken(self, source, name):
@@ -166,8 +168,8 @@ def test_a_half_pushed_folder_is_refused_and_the_same_push_finishes_it(bucket, f
 def test_a_push_that_lacks_its_end_is_refused_though_every_file_is_there(bucket, folder, tmp_path):
     address = f"{bucket[0]}/release"
     push(folder, address)
-    store = storage._store(address)
-    store.write(storage.MANIFEST, storage._manifest(store.manifest["files"], complete=False))
+    place = storage._look(address)
+    storage._write_manifest(place.store, place.manifest["files"], complete=False)
     with pytest.raises(ValueError, match="must be whole"):
         fetch(address, tmp_path / "fetched")
 
@@ -215,7 +217,8 @@ def test_a_file_that_was_changed_or_lost_after_the_push_is_seen(bucket, folder, 
     with pytest.raises(ValueError, match=r"imageset\.json .* has other bytes"):
         fetch(f"{address}/release", tmp_path / "fetched")
     assert not (tmp_path / "fetched" / "imageset.json").exists()
-    storage._store(f"{address}/release").delete("imageset.json")
+    place = storage._look(f"{address}/release")
+    place.store.delete(place.files[-1])
     with pytest.raises(ValueError, match="must be whole"):
         fetch(f"{address}/release", tmp_path / "fetched")
 
@@ -244,7 +247,7 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(s3, tmp_path, name):
 def test_no_name_leads_out_of_the_folder(name):
     root = Path("root")
     try:
-        place = storage._inside(root, name, "s3://x")
+        place = inside(root, name, "s3://x")
     except ValueError:
         return
     assert Path(os.path.normpath(place)).is_relative_to(root)

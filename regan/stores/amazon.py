@@ -1,0 +1,246 @@
+"""Storage that speaks S3 (AWS, SeaweedFS, MinIO, Ceph), through boto3; AWS_ENDPOINT_URL_S3 names another server."""
+
+import hashlib
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from regan.stores import base
+from regan.stores.base import DamageError, Patience, Store, StoredFile, warn_once
+from regan.stores.library import library
+
+_ABSENT = {"NoSuchKey", "404", "NotFound"}
+_REFUSED = {
+    "403", "AccessDenied", "AllAccessDisabled", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken",
+    "RequestTimeTooSkewed", "SignatureDoesNotMatch", "TokenRefreshRequired",
+}  # fmt: skip
+_TRANSIENT = {
+    "ConditionalRequestConflict", "InternalError", "OperationAborted", "RequestTimeout", "RequestTimeoutException",
+    "ServiceUnavailable", "SlowDown", "Throttling", "ThrottlingException", "TooManyRequests",
+}  # fmt: skip
+_UNSUPPORTED = {"NotImplemented", "XNotImplemented", "InvalidArgument", "InvalidRequest", "MalformedHeader", "501"}
+_LARGE = 16 * 2**20  # bytes from which one file is moved in parallel parts
+_PLAIN_ETAG = 32  # hexadecimal digits of an MD5; a file that came in parts has a longer mark
+
+
+class AmazonStore(Store):
+    """Files below a prefix of a bucket."""
+
+    def __init__(
+        self, uri: str, prefix: str, patience: Patience | None = None, *, bucket: str, handle: Any = None
+    ) -> None:
+        super().__init__(uri, prefix, patience)
+        self._bucket = bucket
+        self._conditional: bool | None = None
+        boto3 = library("boto3", uri)
+        from boto3.s3.transfer import TransferConfig
+
+        self._transfer = TransferConfig(
+            multipart_threshold=_LARGE, multipart_chunksize=_LARGE, num_download_attempts=10
+        )
+        with self._explained():
+            self._client = handle or self._connected(boto3)
+
+    def _connected(self, boto3: Any) -> Any:
+        from botocore.config import Config
+
+        settings = Config(
+            max_pool_connections=2 * self.workers,
+            retries={"total_max_attempts": 1, "mode": "standard"},  # our own tries stand in for these
+            connect_timeout=min(10.0, self.patience.answer),
+            read_timeout=self.patience.answer,
+            tcp_keepalive=True,
+        )
+        client = boto3.session.Session().client("s3", config=settings)
+        client.meta.events.register_first("needs-retry.s3", self._wait)
+        return client
+
+    def _shared(self) -> dict[str, object]:
+        return {"bucket": self._bucket, "handle": self._client}
+
+    def _wait(self, attempts: int, response: Any, caught_exception: Any, request_dict: Any, **_: Any) -> float | None:
+        """Seconds until the next attempt of a request, None where there must be none. Called by boto after each."""
+        began = request_dict["context"].setdefault("regan_began", time.monotonic())
+        delay = self.patience.delay(attempts)
+        late = time.monotonic() + delay - began > self.patience.seconds
+        return None if late or not _transient(response, caught_exception) else delay
+
+    def _listed(self, start: str, limit: int | None = None) -> Iterator[StoredFile]:
+        pages = self._client.get_paginator("list_objects_v2")
+        with self._explained():
+            for page in pages.paginate(Bucket=self._bucket, Prefix=start, PaginationConfig={"MaxItems": limit}):
+                for entry in page.get("Contents", []):
+                    modified = entry["LastModified"].timestamp()
+                    yield StoredFile(entry["Key"], entry["Size"], entry["ETag"].strip('"'), modified)
+
+    def download(self, file: StoredFile, target: Path) -> None:
+        """See `Store.download`; by the checksums that boto knows, and by the ETag where it is an MD5."""
+        with self._explained(file.name):
+            if file.size < _LARGE:
+                target.write_bytes(self._content(file.name)[0])
+            else:
+                self._client.download_file(self._bucket, self._key(file.name), str(target), Config=self._transfer)
+            if len(file.version) != _PLAIN_ETAG or _md5(target) == file.version or self._is_encrypted(file):
+                return
+        raise DamageError(f"{file.name} of {self.uri} arrived with another checksum than its ETag {file.version}.")
+
+    def _content(self, name: str) -> tuple[bytes, str]:
+        """Bytes of a small file and its ETag."""
+        from botocore.exceptions import HTTPClientError, IncompleteReadError
+
+        for attempt in range(1, self.patience.attempts + 1):
+            answer = self._client.get_object(Bucket=self._bucket, Key=self._key(name))
+            try:
+                return answer["Body"].read(), answer["ETag"].strip('"')
+            except (HTTPClientError, IncompleteReadError) as error:  # the line broke within the body
+                broken = error
+                time.sleep(self.patience.delay(attempt))
+        raise broken
+
+    def _is_encrypted(self, file: StoredFile) -> bool:
+        # By a key of the customer or of KMS; the ETag is then not the MD5 of the content.
+        head = self._client.head_object(Bucket=self._bucket, Key=self._key(file.name))
+        return "kms" in head.get("ServerSideEncryption", "") or "SSECustomerAlgorithm" in head
+
+    def upload(self, source: Path, name: str) -> None:
+        """See `Store.upload`; boto adds a CRC32 unless AWS_REQUEST_CHECKSUM_CALCULATION says otherwise."""
+        with self._explained(name):
+            if source.stat().st_size < _LARGE:
+                with source.open("rb") as body:
+                    self._client.put_object(Bucket=self._bucket, Key=self._key(name), Body=body)
+            else:
+                self._client.upload_file(str(source), self._bucket, self._key(name), Config=self._transfer)
+
+    def delete(self, file: StoredFile) -> None:
+        """See `Store.delete`; most servers cannot tell a file that was written anew with the same bytes."""
+        with self._explained():
+            self._client.delete_object(Bucket=self._bucket, Key=self._key(file.name))
+
+    def read(self, name: str) -> tuple[bytes, str] | None:
+        """See `Store.read`; the mark is the ETag."""
+        from botocore.exceptions import ClientError
+
+        with self._explained(name):
+            try:
+                return self._content(name)
+            except ClientError as error:
+                if _code(error) in _ABSENT:
+                    return None
+                raise
+
+    def swap(self, name: str, data: bytes, token: str | None) -> str:
+        """See `Store.swap`; by If-Match and If-None-Match where the server honours them, and it says where not."""
+        if self._conditional is None:
+            self._conditional = self._honours_conditions()
+        if not self._conditional:
+            warn_once(
+                f"{self.uri}: this server ignores If-Match and If-None-Match. Two writers at the same address are told "
+                "apart by reading before and after each write only; let one writer at a time use it."
+            )
+            return self._careful_swap(name, data, token)
+        condition = {"IfMatch": f'"{token}"'} if token else {"IfNoneMatch": "*"}
+        with self._explained(name):
+            answer = self._put_if(name, data, condition)
+        return answer or self._lost_reply(name, data)
+
+    def _put_if(self, name: str, data: bytes, condition: dict[str, str]) -> str | None:
+        """ETag of what was written; None where the condition did not hold."""
+        from botocore.exceptions import ClientError
+
+        key = self._key(name)
+        try:
+            answer = self._client.put_object(
+                Bucket=self._bucket, Key=key, Body=data, ContentType="application/json", **condition
+            )
+        except ClientError as error:
+            if _status(error) == 412 or _code(error) in _ABSENT:
+                return None
+            raise
+        return answer["ETag"].strip('"')
+
+    def _lost_reply(self, name: str, data: bytes) -> str:
+        # The reply to a write that succeeded may be lost; its repetition then fails on our own write.
+        found = self.read(name)
+        if found is None or found[0] != data:
+            raise self._conflict(name)
+        return found[1]
+
+    def _careful_swap(self, name: str, data: bytes, token: str | None) -> str:
+        found = self.read(name)
+        if (found[1] if found else None) != token:
+            raise self._conflict(name)
+        with self._explained(name):
+            self._client.put_object(Bucket=self._bucket, Key=self._key(name), Body=data, ContentType="application/json")
+        time.sleep(self.patience.delay(1))
+        return self._lost_reply(name, data)  # the last of two writers at once wins, and the other one learns of it
+
+    def _honours_conditions(self) -> bool:
+        """Whether conditional writes fail as they must, tried on a file of our own."""
+        from botocore.exceptions import ClientError
+
+        name = f".regan-probe-{time.time_ns():x}"
+        with self._explained(name):
+            try:
+                self._put_if(name, b"1", {})
+                forbidden = ({"IfNoneMatch": "*"}, {"IfMatch": '"00000000000000000000000000000000"'})
+                return all(self._put_if(name, b"2", condition) is None for condition in forbidden)
+            except ClientError as error:
+                if _code(error) in _UNSUPPORTED or _status(error) == 501:
+                    return False
+                raise
+            finally:
+                self._client.delete_object(Bucket=self._bucket, Key=self._key(name))
+
+    @contextmanager
+    def _explained(self, name: str = "") -> Iterator[None]:
+        from boto3.exceptions import Boto3Error
+        from botocore.exceptions import (
+            BotoCoreError,
+            ClientError,
+            CredentialRetrievalError,
+            FlexibleChecksumError,
+            NoCredentialsError,
+            PartialCredentialsError,
+            TokenRetrievalError,
+        )
+
+        try:
+            yield
+        except (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, TokenRetrievalError) as error:
+            hint = "Run `aws configure`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+            raise PermissionError(base.CREDENTIALS.format(uri=self.uri, error=error, hint=hint)) from error
+        except FlexibleChecksumError as error:
+            raise DamageError(f"{name} of {self.uri} arrived with another checksum: {error}") from error
+        except (ClientError, Boto3Error, BotoCoreError) as error:
+            answer = error if isinstance(error, ClientError) else error.__context__
+            code = _code(answer) if isinstance(answer, ClientError) else ""
+            if code in _ABSENT or code == "NoSuchBucket":
+                raise FileNotFoundError(base.BUCKET.format(uri=self.uri, error=error)) from error
+            if code in _REFUSED:
+                raise PermissionError(base.PERMISSION.format(uri=self.uri, error=error)) from error
+            raise ConnectionError(base.ANSWER.format(uri=self.uri, error=error)) from error
+
+
+def _code(error: Any) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _status(error: Any) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _transient(response: Any, error: Any) -> bool:
+    from botocore.exceptions import HTTPClientError, ProxyConnectionError, SSLError
+
+    if error is not None:
+        return isinstance(error, HTTPClientError) and not isinstance(error, ProxyConnectionError | SSLError)
+    http, parsed = response
+    code = str(parsed.get("Error", {}).get("Code", ""))
+    return http.status_code in (408, 429, 500, 502, 503, 504) or code in _TRANSIENT
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

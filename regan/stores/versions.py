@@ -1,0 +1,321 @@
+"""Versions of a folder at a stable address, with a pointer that is swapped whole or not at all.
+
+At the address lie `latest.json` (number, writer's mark, names and hashes of the newest version and of the one before)
+and `objects/<sha256>`. Files come first, the pointer last. So whoever reads finds a whole version, and a push that is
+broken off changes nothing.
+"""
+
+import json
+import logging
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from regan.stores.address import open_store
+from regan.stores.base import ConflictError, DamageError, Store, StoredFile
+from regan.stores.files import files_of, in_parallel, inside, room_for, sha256
+
+_LOG = logging.getLogger("regan")
+
+POINTER = "latest.json"
+OBJECTS = "objects/"
+FORMAT = 1
+_TRIES = 10  # as often as a reader follows a pointer that moves on
+_ORPHAN_SECONDS = 86_400.0  # files of a push that was broken off are removed after a day, none of a push going on
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of a folder.
+
+    Attributes:
+        number: 1, 2, ...
+        files: SHA-256 of each file, by its name with forward slashes.
+        token: The provider's mark of the pointer, for preconditions.
+    """
+
+    number: int
+    files: Mapping[str, str]
+    token: str
+
+
+@dataclass(frozen=True)
+class _Pointer:
+    number: int
+    files: dict[str, str]
+    before: dict[str, Any]  # number and files of the version before, empty where there is none
+    token: str
+
+    @property
+    def versions(self) -> list[Version]:
+        newest = Version(self.number, self.files, self.token)
+        before = [Version(self.before["number"], self.before["files"], self.token)] if self.before else []
+        return [newest, *before]
+
+
+def latest(uri: str) -> Version | None:
+    """The newest version at an address, without its files; None where nothing was ever pushed.
+
+    Raises:
+        ValueError: The address is of another kind, or another program wrote its pointer.
+        OSError: As `regan.storage.list_files`.
+    """
+    pointer = _read(open_store(uri))
+    return pointer.versions[0] if pointer else None
+
+
+def fetch_latest(uri: str, folder: str | Path) -> Version | None:
+    """Copy the newest whole version at an address into a folder.
+
+    Files that are there with the right bytes are not fetched again; files that the version does not have stay. Nothing
+    in the folder changes before all files have arrived and were checked.
+
+    Args:
+        uri: Address or local path that `push_latest` wrote to.
+        folder: Where to; made if needed.
+
+    Returns:
+        The version, or None where nothing was ever pushed. Where the newest one is damaged, that is logged as a
+        warning, and the one before it is taken.
+
+    Raises:
+        ValueError: Both versions at the address are damaged, or a name in them would lead out of `folder`.
+        OSError: The disk is too small, or as `regan.storage.list_files`.
+    """
+    store = open_store(uri)
+    pointer, folder = _read(store), Path(folder)
+    for tries_left in reversed(range(_TRIES)):
+        if pointer is None:
+            return None
+        fetched, damage = _fetch_whole(store, pointer.versions, folder)
+        if fetched and not damage:
+            return fetched
+        now = _read(store)
+        if now is None or now.token == pointer.token or not tries_left:
+            return _second_best(uri, pointer, fetched, damage)
+        pointer = now  # a writer moved on, and removed what we were reading
+    return None
+
+
+def _second_best(uri: str, pointer: _Pointer, fetched: Version | None, damage: list[str]) -> Version:
+    if fetched is None:
+        raise ValueError(
+            f"At least one version must be whole. Both at {uri} are damaged: {'; '.join(damage)}. "
+            "Restore the files from a backup, or remove the address to start anew."
+        )
+    _LOG.warning("%s: version %d is damaged (%s). Version %d is taken.", uri, pointer.number, damage[0], fetched.number)
+    return fetched
+
+
+def push_latest(folder: str | Path, uri: str, previous: Version | None) -> Version:
+    """Make a folder's present content the newest version at an address.
+
+    Only files that `previous` does not have are moved. The last two versions are kept, files of older ones removed.
+
+    Args:
+        folder: The folder, with all below it, at rest while it is pushed.
+        uri: Address or local path, of which this is the only use.
+        previous: The version that this one follows, as `fetch_latest`, `claim_latest` or the last push gave it; None
+            where nothing was ever pushed.
+
+    Returns:
+        The new version.
+
+    Raises:
+        ConflictError: Another version lies there by now. It stays as it is.
+        ValueError: `folder` holds no files, or links, or a file changed while it was pushed.
+        OSError: As `regan.storage.list_files`.
+    """
+    paths = files_of(Path(folder), ())
+    states = {name: _state(path) for name, path in paths.items()}
+    hashes = {name: sha256(path) for name, path in paths.items()}
+    store = open_store(uri)
+    pointer = _require_previous(store, previous)
+    there = {file.name.removeprefix(OBJECTS): file for file in store.files(OBJECTS)}
+    # What only older versions had may be removed by another writer any moment, so it does not count as there.
+    sure = set(previous.files.values()) if previous else set(there)
+    by_hash = {hashes[name]: name for name in sorted(paths)}
+    missing = [
+        (digest, name)
+        for digest, name in by_hash.items()
+        if digest not in sure or digest not in there or there[digest].size != states[name][1]
+    ]
+
+    def upload(job: tuple[str, str]) -> None:
+        digest, name = job
+        store.upload(paths[name], OBJECTS + digest)
+
+    in_parallel("Push files", upload, missing, store.workers)
+    changed = [name for name, path in paths.items() if _state(path) != states[name]]
+    if changed:
+        wrong = {hashes[name] for name in changed} & {digest for digest, _ in missing}
+        _remove(store, [file for file in store.files(OBJECTS) if file.name.removeprefix(OBJECTS) in wrong])
+        raise ValueError(
+            f"A folder must be at rest while it is pushed. {', '.join(changed[:3])} of {folder} changed. Push it again."
+        )
+    before = {"number": previous.number, "files": dict(previous.files)} if previous else {}
+    number = pointer.number + 1 if pointer else 1
+    token = _swap(store, number, hashes, before, previous.token if previous else None)
+    _upload_lost(store, by_hash, upload)
+    _remove_old(store, token, there, keep={*hashes.values(), *sure}, pointer=pointer)
+    return Version(number, hashes, token)
+
+
+def claim_latest(uri: str, previous: Version) -> Version:
+    """Put the same version under a new writer's mark, so that an older writer's next push ends in ConflictError.
+
+    Args:
+        uri: Address or local path.
+        previous: The version there, as `latest` or `fetch_latest` gave it.
+
+    Returns:
+        The same version, to follow with `push_latest`.
+
+    Raises:
+        ConflictError: Another version lies there by now.
+        OSError: As `regan.storage.list_files`.
+    """
+    store = open_store(uri)
+    pointer = _require_previous(store, previous)
+    if pointer is None:
+        raise ValueError("`previous` must be a version. Received None. Push the first one with `push_latest`.")
+    token = _swap(store, pointer.number, pointer.files, pointer.before, pointer.token)
+    return Version(previous.number, previous.files, token)
+
+
+def _read(store: Store) -> _Pointer | None:
+    found = store.read(POINTER)
+    if found is None:
+        return None
+    try:
+        fields = json.loads(found[0])
+        known = isinstance(fields, dict) and fields.get("format") == FORMAT
+        if known:
+            return _Pointer(int(fields["number"]), dict(fields["files"]), dict(fields["previous"]), found[1])
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise ValueError(
+        f"`{POINTER}` must be a pointer of format {FORMAT}. The one at {store.uri} is not: another program wrote it. "
+        "Name another address."
+    )
+
+
+def _require_previous(store: Store, previous: Version | None) -> _Pointer | None:
+    """The pointer, which must be that of `previous`: so nothing is moved for a push that cannot end well."""
+    pointer = _read(store)
+    if (pointer.token if pointer else None) != (previous.token if previous else None):
+        raise ConflictError(
+            f"The newest version at {store.uri} must be as it was last read, {_told(previous)}. "
+            f"Found {_told(pointer)} of another writer. Stop one of the two, then fetch it and start from it."
+        )
+    return pointer
+
+
+def _told(version: Version | _Pointer | None) -> str:
+    return f"version {version.number}" if version else "none"
+
+
+def _swap(store: Store, number: int, files: Mapping[str, str], before: Mapping[str, Any], token: str | None) -> str:
+    fields = {"format": FORMAT, "number": number, "writer": uuid.uuid4().hex, "files": dict(files)}
+    text = json.dumps({**fields, "previous": dict(before)}, indent=1, sort_keys=True) + "\n"
+    return store.swap(POINTER, text.encode(), token)
+
+
+def _fetch_whole(store: Store, versions: Iterable[Version], folder: Path) -> tuple[Version | None, list[str]]:
+    """The first version that arrives whole, and what was wrong with those before it."""
+    there = {file.name.removeprefix(OBJECTS): file for file in store.files(OBJECTS)}
+    damage: list[str] = []
+    for version in versions:
+        try:
+            _fetch_version(store, version, there, folder)
+            return version, damage
+        except (DamageError, FileNotFoundError) as error:
+            damage.append(str(error))
+    return None, damage
+
+
+def _fetch_version(store: Store, version: Version, there: Mapping[str, StoredFile], folder: Path) -> None:
+    places = {name: inside(folder, name, store.uri) for name in version.files}
+    wanted = {
+        name: digest
+        for name, digest in version.files.items()
+        if not places[name].is_file() or sha256(places[name]) != digest
+    }
+    lost = sorted(name for name, digest in wanted.items() if digest not in there)
+    if lost:
+        raise DamageError(f"{', '.join(lost[:3])} is not there any more")
+    size = sum(there[digest].size for digest in wanted.values())
+    folder.mkdir(parents=True, exist_ok=True)
+    with room_for(folder, size), TemporaryDirectory(prefix=".part-", dir=folder) as partial:
+        arrived = {name: Path(partial) / str(number) for number, name in enumerate(wanted)}
+        in_parallel(
+            "Fetch files",
+            lambda name: download_checked(store, there[wanted[name]], arrived[name], wanted[name]),
+            list(wanted),
+            store.workers,
+        )
+        for name, path in arrived.items():
+            places[name].parent.mkdir(parents=True, exist_ok=True)
+            path.replace(places[name])
+
+
+def download_checked(store: Store, file: StoredFile, target: Path, digest: str = "") -> None:
+    """Fetch a file; again, a few times, where other bytes arrive than were stored.
+
+    Args:
+        store: Where it lies.
+        file: As it was listed.
+        target: Where to.
+        digest: SHA-256 that it must have; empty where none is known.
+
+    Raises:
+        DamageError: Other bytes arrive each time.
+        FileNotFoundError: It is gone.
+    """
+    for attempt in range(1, store.patience.attempts + 1):
+        try:
+            store.download(file, target)
+            if target.stat().st_size != file.size or (digest and sha256(target) != digest):
+                raise DamageError(f"{file.name} of {store.uri} has other bytes than were pushed")
+            return
+        except DamageError:
+            if attempt == store.patience.attempts:
+                raise
+
+
+def _upload_lost(store: Store, by_hash: Mapping[str, str], upload: Callable[[tuple[str, str]], None]) -> None:
+    """Push again what another writer, who was cleaning up, removed meanwhile."""
+    there = {file.name.removeprefix(OBJECTS) for file in store.files(OBJECTS)}
+    lost = [(digest, name) for digest, name in by_hash.items() if digest not in there]
+    in_parallel("Push lost files", upload, lost, store.workers)
+
+
+def _remove_old(
+    store: Store, token: str, there: Mapping[str, StoredFile], *, keep: set[str], pointer: _Pointer | None
+) -> None:
+    """Remove what lay there before the swap and belongs to neither kept version, if the pointer is still ours."""
+    dropped = {*pointer.files.values(), *pointer.before.get("files", {}).values()} if pointer else set()
+    newest = max((file.modified for file in there.values()), default=0.0)  # the provider's clock, not ours
+    old = [
+        file
+        for digest, file in there.items()
+        if digest not in keep and (digest in dropped or newest - file.modified > _ORPHAN_SECONDS)
+    ]
+    try:
+        now = store.read(POINTER) if old else None
+        if now is not None and now[1] == token:
+            _remove(store, old)
+    except OSError as error:  # the version is pushed; what is left over goes with a later push
+        _LOG.warning("%s: files of an older version were not removed: %s", store.uri, error)
+
+
+def _remove(store: Store, files: Iterable[StoredFile]) -> None:
+    in_parallel("Remove old files", store.delete, list(files), store.workers)
+
+
+def _state(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size
