@@ -6,10 +6,10 @@ OUTPUT ?= runs/demo
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check slow lint types manifests lock clean
+.PHONY: help setup demo test check slow lint types manifests images test-images lock clean
 
 help:  ## List the commands.
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: .venv/.ready  ## Make .venv from the lock file.
 
@@ -31,17 +31,26 @@ check: lint types test manifests  ## Run what CI runs.
 	$(PY) -m pytest -m "pipeline and not slow"
 
 slow: setup  ## Run the full kills, simulations and experiments.
-	$(PY) -m pytest -m slow
+	$(PY) -m pytest -m "slow and not containers"
 
 lint: setup
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 
 types: setup
-	$(PY) -m mypy regan components pipelines
+	$(PY) -m mypy regan components pipelines images
 
 manifests: setup  ## Compare the committed YAML with a fresh compile.
 	$(PY) -m pipelines compile --check
+
+images:  ## Build the images; REGISTRY=... PUSH=1 pushes them (more in images/README.md).
+	@$(PYTHON) images/build.py $(if $(REGISTRY),--registry "$(REGISTRY)") $(if $(filter 1,$(PUSH)),--push) \
+	  $(if $(ENGINE),--engine "$(ENGINE)") $(if $(BASE_IMAGE),--base-image "$(BASE_IMAGE)") \
+	  $(if $(FRAMEWORK),--framework "$(FRAMEWORK)") $(if $(ACCELERATOR),--accelerator "$(ACCELERATOR)") \
+	  $(if $(OPTIONS),--options="$(OPTIONS)")
+
+test-images: setup  ## Run the demo in containers against the same in processes; FULL=1 for all of it.
+	REGAN_FULL_DEMO=$(FULL) $(PY) -m pytest -m containers
 
 lock:  ## Resolve the lock files anew (needs uv).
 	sh locks/compile.sh

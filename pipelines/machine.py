@@ -112,7 +112,8 @@ def container_runner(writable: list[Path]) -> Any:
         writable: Folders that the containers write to. They belong to whoever starts the run, and so do the processes
             in the containers; root starts them as the image's own user instead, and opens the folders to it.
     """
-    settings: dict[str, Any] = {"environment": {**_DEFAULTS, "PYTHONUNBUFFERED": "1"}, "shm_size": SHARED_MEMORY}
+    # The images' own environment holds: one with JAX says so.
+    settings: dict[str, Any] = {"environment": {"PYTHONUNBUFFERED": "1"}, "shm_size": SHARED_MEMORY}
     for folder in writable:
         folder.mkdir(parents=True, exist_ok=True)
         if os.getuid() == 0:

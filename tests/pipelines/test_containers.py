@@ -1,13 +1,8 @@
 """Steps as containers: a failure is a failure. Needs podman, runc and debootstrap, and the right to use them."""
 
-import contextlib
 import importlib.metadata
 import importlib.util
-import os
 import shutil
-import socket
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -18,16 +13,7 @@ from pipelines import machine
 from pipelines.kfp_local import StepError
 
 pytestmark = pytest.mark.pipeline
-TOOLS = ("podman", "runc", "debootstrap")
 IMAGE = f"localhost/regan-test-step:kfp-{importlib.metadata.version('kfp')}"
-# The host of the tests may neither raise limits nor make networks.
-SETTINGS = """
-[containers]
-default_ulimits = ["nofile=20000:20000", "nproc=1000:1000"]
-netns = "host"
-[engine]
-runtime = "runc"
-"""
 
 
 @dsl.component(base_image="tiny", install_kfp_package=False)
@@ -64,24 +50,8 @@ def reads(folder: str):
     read(folder=folder, data=make().outputs["data"])
 
 
-def require_tools() -> None:
-    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
-    if os.getuid() != 0:
-        missing.append("root")
-    if missing:
-        reason = f"needs {', '.join(missing)} to run containers"
-        pytest.fail(reason) if os.environ.get("REGAN_REQUIRE_TOOLS") == "1" else pytest.skip(reason)
-
-
-def call(*command: str | Path, **options) -> None:
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
-    assert done.returncode == 0, f"{' '.join(map(str, command))}:\n{done.stdout[-2000:]}"
-
-
-def make_image(folder: Path) -> None:
-    """An image with Python and what a component needs of KFP, made without a registry."""
-    root = folder / "root"
-    call("debootstrap", "--variant=minbase", "--include=python3", "bookworm", root)
+def add_kfp(root: Path) -> None:
+    """Lay what a component needs of KFP where Debian's Python finds it."""
     for name in ("kfp", "typing_extensions"):
         found = Path(importlib.util.find_spec(name).origin)
         target = root / "usr/lib/python3/dist-packages"
@@ -89,46 +59,11 @@ def make_image(folder: Path) -> None:
             shutil.copytree(found.parent, target / name)
         else:
             shutil.copy(found, target)
-    call("tar", "-C", root, "-cf", folder / "image.tar", ".")
-    call("podman", "import", "--change", "USER 65532:65532", folder / "image.tar", IMAGE)
-    shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory):
-    """Address of a container engine that has the image; the image is kept for the next run of the tests."""
-    require_tools()
-    if subprocess.run(["podman", "image", "exists", IMAGE]).returncode != 0:
-        make_image(tmp_path_factory.mktemp("image"))
-    folder = tmp_path_factory.mktemp("engine")
-    (folder / "containers.conf").write_text(SETTINGS)
-    address = f"unix://{folder}/podman.sock"
-    service = subprocess.Popen(
-        ["podman", "--runtime", "runc", "system", "service", "--time", "0", address],
-        env={**os.environ, "CONTAINERS_CONF": str(folder / "containers.conf")},
-        stdout=(folder / "service.log").open("w"),
-        stderr=subprocess.STDOUT,
-    )
-    try:
-        wait_for(folder / "podman.sock", service)
-        yield address
-    finally:
-        service.terminate()
-        service.wait(20)
-
-
-def wait_for(path: Path, service: subprocess.Popen) -> None:
-    for _ in range(200):
-        assert service.poll() is None, (path.parent / "service.log").read_text()
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
-            client.connect(str(path))
-            return
-        time.sleep(0.1)
-    pytest.fail(f"podman's service did not answer: {(path.parent / 'service.log').read_text()}")
 
 
 @pytest.fixture
-def image(engine, monkeypatch) -> str:
+def image(engine, debian, monkeypatch) -> str:
+    debian(IMAGE, "python3", add_kfp, "USER 65532:65532")
     monkeypatch.setenv("DOCKER_HOST", engine)
     return next(iter(machine.images_of_containers(IMAGE, IMAGE).values()))
 
