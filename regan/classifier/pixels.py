@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from regan.data.imageset import ImageSet
@@ -46,8 +45,8 @@ class PixelCache:
         return [self.pixels[start : start + batch_size] for start in range(0, len(self), batch_size)]
 
 
-class TrainingBatches(keras.utils.PyDataset):
-    """Shuffled, augmented batches; each is a pure function of seed, epoch and number.
+class TrainingBatches:
+    """Shuffled, augmented batches; each is a pure function of the seed and of its number.
 
     Every batch has the same size, so the network compiles once: the images left over at the end of an epoch, fewer
     than a batch, wait for the next shuffle.
@@ -59,25 +58,22 @@ class TrainingBatches(keras.utils.PyDataset):
     """
 
     def __init__(self, cache: PixelCache, batch_size: int, seed: int) -> None:
-        super().__init__()
-        self._cache, self._batch_size, self._seed, self._epoch = cache, min(batch_size, len(cache)), seed, 0
-        self._order = self._shuffled()
+        self._cache, self._batch_size, self._seed = cache, min(batch_size, len(cache)), seed
+        self._epoch, self._order = -1, np.empty(0, np.int64)
 
     def __len__(self) -> int:
+        """Batches of an epoch."""
         return len(self._cache) // self._batch_size
 
-    def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+    def draw(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Images, uint8 `(batch_size, size, size, channels)`, and labels of one batch, counted over all epochs."""
+        epoch, number = divmod(number, len(self))
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._order = np.random.default_rng((self._seed, epoch, 0)).permutation(len(self._cache))
         chosen = self._order[number * self._batch_size : (number + 1) * self._batch_size]
-        random = np.random.default_rng((self._seed, self._epoch, 1 + number))
+        random = np.random.default_rng((self._seed, epoch, 1 + number))
         return augmented(self._cache.pixels[chosen], random), self._cache.labels[chosen]
-
-    def on_epoch_end(self) -> None:
-        """Shuffle anew."""
-        self._epoch += 1
-        self._order = self._shuffled()
-
-    def _shuffled(self) -> np.ndarray:
-        return np.random.default_rng((self._seed, self._epoch, 0)).permutation(len(self._cache))
 
 
 def augmented(images: np.ndarray, random: np.random.Generator) -> np.ndarray:

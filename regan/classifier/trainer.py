@@ -1,11 +1,19 @@
-"""Training of a classifier: early stopping, learning rate, figures of each epoch."""
+"""Training of a classifier: steps, early stopping, learning rate, figures of each epoch, checkpoints."""
 
+import contextlib
+import itertools
+import logging
 import math
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 from sklearn.metrics import roc_auc_score
 
 from regan.backend import jit_compile
@@ -14,11 +22,14 @@ from regan.classifier.pixels import PixelCache, TrainingBatches
 from regan.classifier.prediction import positive_probabilities
 from regan.classifier.recipes import Recipe
 from regan.classifier.start import Start
+from regan.classifier.watch import Watch
+from regan.data.checkpoint import load_checkpoint, save_checkpoint
+from regan.data.work import Stop, TrainingStoppedError, noting_sigterm
 from regan.progress import Progress
 
-_PATIENCE = 10  # epochs without a better validation loss before training ends
-_PLATEAU_PATIENCE = 3  # ... before the learning rate falls
+_LOG = logging.getLogger("regan")
 _PLATEAU_FACTOR = 0.1
+_CURVES = ("training_loss", "validation_loss", "validation_auc")
 
 
 @dataclass(frozen=True)
@@ -38,6 +49,25 @@ class Training:
     probabilities: np.ndarray
 
 
+@dataclass(frozen=True)
+class Checkpointing:
+    """Where and when checkpoints are written.
+
+    Attributes:
+        folder: Existing folder for them.
+        configuration: Hash of all that a resumed training must have in common with the one before.
+        seconds: Time between checkpoints; one is also written at the end and on SIGTERM.
+        on_checkpoint: Called after each.
+        on_step: Called after each step; ends the training when it raises.
+    """
+
+    folder: Path
+    configuration: str
+    seconds: float = 600.0
+    on_checkpoint: Callable[[], None] = lambda: None
+    on_step: Callable[[], None] = lambda: None
+
+
 def train(
     start: Start,
     training: PixelCache,
@@ -47,8 +77,9 @@ def train(
     epochs: int,
     batch_size: int,
     seed: int,
+    checkpointing: Checkpointing | None = None,
 ) -> Training:
-    """Train the network of `start` in place.
+    """Train the network of `start` in place, from the newest checkpoint if there is one.
 
     Args:
         start: Network and first learning rate.
@@ -58,37 +89,17 @@ def train(
         epochs: At most so many.
         batch_size: Images a step.
         seed: Of shuffle and augmentation.
+        checkpointing: None writes no checkpoints.
 
     Returns:
         Figures of every epoch, and the answers on validation images.
 
     Raises:
-        ValueError: The loss is no finite number any more.
+        ValueError: The loss is no finite number any more, or the checkpoint is another training's.
+        TrainingStoppedError: SIGTERM came; the same call goes on from the checkpoint.
     """
-    if recipe.freezes_backbone and start.configuration.backbone != SMALL:
-        freeze_like_reference(start.network)
-    model = from_pixels(start.configuration, start.network)
-    model.compile(
-        keras.optimizers.Adam(start.learning_rate), "sparse_categorical_crossentropy", jit_compile=jit_compile()
-    )
     batches = TrainingBatches(training, batch_size, seed)
-    with Progress("Train classifier", epochs * len(batches), "steps") as progress:
-        callbacks = [
-            _EpochFigures(validation, progress),
-            keras.callbacks.EarlyStopping(
-                "val_loss", mode="min", patience=_PATIENCE, restore_best_weights=recipe.keeps_best
-            ),
-            keras.callbacks.ReduceLROnPlateau(
-                "val_loss", mode="min", factor=_PLATEAU_FACTOR, patience=_PLATEAU_PATIENCE
-            ),
-        ]
-        curves = model.fit(batches, epochs=epochs, verbose=0, callbacks=callbacks).history
-    return Training(
-        training_loss=[float(value) for value in curves["loss"]],
-        validation_loss=curves["val_loss"],
-        validation_auc=curves["val_auc"],
-        probabilities=positive_probabilities(model, validation.batches()),
-    )
+    return _Trainer(start, batches, validation, recipe, epochs, checkpointing).run()
 
 
 def cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:
@@ -97,25 +108,180 @@ def cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:
     return float(-np.log(np.clip(right, 1e-7, 1 - 1e-7)).mean())
 
 
-class _EpochFigures(keras.callbacks.Callback):
-    """Put loss and AUC on validation images into the log of each epoch, from one pass over them."""
+class _Trainer:
+    def __init__(
+        self,
+        start: Start,
+        batches: TrainingBatches,
+        validation: PixelCache,
+        recipe: Recipe,
+        epochs: int,
+        checkpointing: Checkpointing | None,
+    ) -> None:
+        if recipe.freezes_backbone and start.configuration.backbone != SMALL:
+            freeze_like_reference(start.network)
+        self._model = from_pixels(start.configuration, start.network)
+        self._optimizer = keras.optimizers.Adam(start.learning_rate)
+        self._model.compile(self._optimizer, "sparse_categorical_crossentropy", jit_compile=jit_compile())
+        self._optimizer.build(self._model.trainable_variables)
+        self._batches, self._validation, self._epochs = batches, validation, epochs
+        self._keeps_best, self._checkpointing = recipe.keeps_best, checkpointing
+        # Steps done of the epoch in hand; when all are, validation is due.
+        self._epoch, self._number, self._loss_sum = 0, 0, 0.0
+        self._watch, self._best = Watch(), self._model.get_weights()
+        self._curves: dict[str, list[float]] = {name: [] for name in _CURVES}
+        self._seconds, self._stop = 0.0, Stop()
 
-    def __init__(self, validation: PixelCache, progress: Progress) -> None:
-        super().__init__()
-        self._validation, self._progress = validation, progress
-        self._last: dict[str, float] = {}
+    def run(self) -> Training:
+        self._restore()
+        self._clock = self._checkpointed = time.monotonic()
+        if not self._is_complete:
+            left = (self._epochs - self._epoch) * len(self._batches) - self._number
+            with self._noting_sigterm(), Progress("Train classifier", max(left, 1), "steps") as progress:
+                self._train(progress)
+                self._checkpoint()
+        if self._keeps_best:
+            self._model.set_weights(self._best)
+        return Training(**self._curves, probabilities=self._probabilities(self._validation.batches()))
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        self._progress.advance(1, **self._last)
+    @property
+    def _is_complete(self) -> bool:
+        return self._epoch >= self._epochs or self._watch.ends
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        logs = {} if logs is None else logs
-        probabilities = positive_probabilities(self.model, self._validation.batches())
-        logs["val_loss"] = cross_entropy(probabilities, self._validation.labels)
-        if not math.isfinite(logs["loss"]) or not math.isfinite(logs["val_loss"]):
+    @property
+    def _steps_done(self) -> int:
+        # Validation counts as a step, so that the checkpoint after it is newer than one before it.
+        return self._epoch * (len(self._batches) + 1) + self._number
+
+    def _train(self, progress: Progress) -> None:
+        figures: dict[str, float] = {}
+        with contextlib.closing(self._drawn()) as drawn:
+            while not self._is_complete:
+                while self._number < len(self._batches):
+                    answer = self._model.train_on_batch(*next(drawn), return_dict=True)
+                    self._loss_sum += float(answer["loss"])
+                    self._number += 1
+                    progress.advance(1, **figures)
+                    self._checkpoint_if_due()
+                figures = self._end_epoch()
+
+    def _drawn(self) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
+        """Batches from here on; the next one is drawn while a step is computed."""
+        first = self._epoch * len(self._batches) + self._number
+        with ThreadPoolExecutor(1) as drawer:
+            drawn = drawer.submit(self._batches.draw, first)
+            for number in itertools.count(first + 1):
+                batch = drawn.result()
+                drawn = drawer.submit(self._batches.draw, number)
+                yield batch
+
+    def _end_epoch(self) -> dict[str, float]:
+        probabilities = self._probabilities(self._unless_stopped(self._validation.batches()))
+        training_loss = self._loss_sum / len(self._batches)
+        loss = cross_entropy(probabilities, self._validation.labels)
+        if not math.isfinite(training_loss) or not math.isfinite(loss):
             raise ValueError(
-                f"The loss must stay finite. In epoch {epoch + 1} it was {logs['loss']} in training and "
-                f"{logs['val_loss']} in validation. Train with other weights, another recipe or another seed."
+                f"The loss must stay finite. In epoch {self._epoch + 1} it was {training_loss} in training and "
+                f"{loss} in validation. Train with other weights, another recipe or another seed."
             )
-        logs["val_auc"] = float(roc_auc_score(self._validation.labels, probabilities))
-        self._last = {"epoch": epoch + 1, "validation_loss": logs["val_loss"], "validation_auc": logs["val_auc"]}
+        auc = float(roc_auc_score(self._validation.labels, probabilities))
+        for name, value in zip(_CURVES, (training_loss, loss, auc), strict=True):
+            self._curves[name].append(value)
+        is_best, falls = self._watch.note(loss)
+        if is_best:
+            self._best = self._model.get_weights()
+        if falls:
+            self._optimizer.learning_rate = float(ops.convert_to_numpy(self._optimizer.learning_rate)) * _PLATEAU_FACTOR
+        self._epoch, self._number, self._loss_sum = self._epoch + 1, 0, 0.0
+        return {"epoch": self._epoch, "validation_loss": loss, "validation_auc": auc}
+
+    def _probabilities(self, batches: Iterable[np.ndarray]) -> np.ndarray:
+        return positive_probabilities(self._model, batches)
+
+    def _unless_stopped(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Validation of many images may take longer than the time between SIGTERM and the kill."""
+        for batch in batches:
+            self._end_if_stopped()
+            yield batch
+
+    def _noting_sigterm(self) -> contextlib.AbstractContextManager[Stop]:
+        """Without checkpoints, SIGTERM ends the training as it ends other work."""
+        if self._checkpointing is None:
+            return contextlib.nullcontext(self._stop)
+        return noting_sigterm(self._stop)
+
+    def _checkpoint_if_due(self) -> None:
+        if self._checkpointing is None:
+            return
+        self._end_if_stopped()
+        if time.monotonic() - self._checkpointed >= self._checkpointing.seconds:
+            self._checkpoint()
+        self._checkpointing.on_step()
+
+    def _end_if_stopped(self) -> None:
+        if self._stop.requested and self._checkpointing is not None:
+            self._checkpoint()
+            raise TrainingStoppedError(
+                f"Training was told to stop (SIGTERM) in epoch {self._epoch + 1}. Its checkpoint is in "
+                f"{self._checkpointing.folder}. Run the same command again to go on."
+            )
+
+    def _checkpoint(self) -> None:
+        if self._checkpointing is None:
+            return
+        now = time.monotonic()
+        self._seconds, self._clock = self._seconds + now - self._clock, now
+        save_checkpoint(
+            self._checkpointing.folder,
+            configuration=self._checkpointing.configuration,
+            step=self._steps_done,
+            seconds=self._seconds,
+            state=self._state(),
+        )
+        self._checkpointed = time.monotonic()
+        self._checkpointing.on_checkpoint()
+
+    def _state(self) -> dict[str, Any]:
+        position = {"epoch": self._epoch, "number": self._number, "loss_sum": self._loss_sum}
+        return {
+            "model": _by_place(ops.convert_to_numpy(variable) for variable in self._model.variables),
+            "optimizer": _by_place(ops.convert_to_numpy(variable) for variable in self._optimizer.variables),
+            "best": _by_place(self._best),
+            "position": _as_arrays(position),
+            "watch": _as_arrays(asdict(self._watch)),
+            "curves": {name: np.array(values, np.float64) for name, values in self._curves.items()},
+        }
+
+    def _restore(self) -> None:
+        if self._checkpointing is None:
+            return
+        found = load_checkpoint(self._checkpointing.folder, configuration=self._checkpointing.configuration)
+        if found is None:
+            return
+        state, position = found.state, found.state["position"]
+        if position["epoch"] > self._epochs:
+            raise ValueError(
+                f"`epochs` must not be less than the checkpoint has: {int(position['epoch'])} are done in "
+                f"{self._checkpointing.folder}. Received epochs={self._epochs}. Raise it, or use another output."
+            )
+        _assign(self._model.variables, state["model"])
+        _assign(self._optimizer.variables, state["optimizer"])
+        self._best = [state["best"][place] for place in sorted(state["best"])]
+        self._epoch, self._number = int(position["epoch"]), int(position["number"])
+        self._loss_sum, self._seconds = float(position["loss_sum"]), found.seconds
+        self._watch = Watch(**{name: value.item() for name, value in state["watch"].items()})
+        self._curves = {name: state["curves"][name].tolist() for name in _CURVES}
+        _LOG.info("Train classifier: goes on in epoch %d, after %d steps of it", self._epoch + 1, self._number)
+
+
+def _by_place(values: Iterable[Any]) -> dict[str, np.ndarray]:
+    return {f"{place:05d}": np.asarray(value) for place, value in enumerate(values)}
+
+
+def _as_arrays(numbers: Mapping[str, float]) -> dict[str, np.ndarray]:
+    return {name: np.asarray(value) for name, value in numbers.items()}
+
+
+def _assign(variables: Sequence[keras.Variable], values: Mapping[str, np.ndarray]) -> None:
+    for place, variable in zip(sorted(values), variables, strict=True):
+        variable.assign(values[place])

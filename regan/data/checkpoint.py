@@ -4,6 +4,7 @@ A checkpoint is one safetensors file, `step-<number>-<SHA-256 of the file>.safet
 and renamed; the last two are kept, so that a torn one is noticed and the one before it used.
 """
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -65,9 +66,20 @@ def require_own(configuration: str, stored: str, place: str | Path) -> None:
         raise ValueError(_OTHERS.format(place=place))
 
 
-def save_checkpoint(
-    folder: Path, *, configuration: str, step: int, seconds: float, state: Mapping[str, Any]
-) -> Path:
+def require_own_checkpoints(folder: Path, configuration: str) -> None:
+    """Refuse the checkpoints of another configuration, without reading them whole.
+
+    Raises:
+        ValueError: They belong to another configuration or other images.
+    """
+    for path in checkpoint_files(folder):
+        with path.open("rb") as file, contextlib.suppress(KeyError, json.JSONDecodeError, UnicodeDecodeError):
+            header = file.read(min(int.from_bytes(file.read(8), "little"), path.stat().st_size))
+            stored = json.loads(header)["__metadata__"]["configuration"]
+            require_own(configuration, stored, folder)
+
+
+def save_checkpoint(folder: Path, *, configuration: str, step: int, seconds: float, state: Mapping[str, Any]) -> Path:
     """Write a checkpoint and remove all but the last two.
 
     Args:

@@ -4,7 +4,6 @@ All draws are functions of the seed and of the step's number, made with NumPy ou
 therefore draws what the uninterrupted one would have drawn, and TensorFlow and JAX draw the same.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from regan.data.checkpoint import contents_hash
 from regan.data.imageset import ImageRow, ImageSet
 from regan.gan.augmentation import mirror
 from regan.gan.configuration import GanConfig
@@ -53,12 +53,6 @@ class TrainingImages:
 
     def __len__(self) -> int:
         return len(self.pixels)
-
-
-def contents_hash(rows: Sequence[ImageRow]) -> str:
-    """SHA-256 over the pixel hashes and labels of the images, in order."""
-    lines = [f"{row.sha256},{row.label}\n" for row in rows]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def decode(images: ImageSet, rows: Sequence[ImageRow], labels: Sequence[str], folder: Path) -> TrainingImages:

@@ -11,6 +11,7 @@ import numpy as np
 LOG = "log.jsonl"
 TENSORBOARD = "tensorboard"
 _LARGEST_LOSS = 100.0
+_LARGEST_FILE = 16_000_000  # bytes; a TensorBoard file beyond is ended, so that storage takes it once and not again
 
 
 class TrainingDivergedError(RuntimeError):
@@ -26,12 +27,11 @@ class TrainingLog:
     """
 
     def __init__(self, folder: Path, kimg: float) -> None:
-        from tensorboardX import SummaryWriter
-
         self.newest_losses: dict[str, float] = {}
         self._path = folder / LOG
         _remove_lines_after(self._path, kimg)
-        self._board = SummaryWriter(str(folder / TENSORBOARD), purge_step=_board_step(kimg))
+        self._board_folder = folder / TENSORBOARD
+        self._open_board(purge_step=_board_step(kimg))
         self._clear()
 
     def __enter__(self) -> "TrainingLog":
@@ -70,6 +70,13 @@ class TrainingLog:
             self._board.add_scalar(name, value, _board_step(kimg))
         self._clear()
 
+    def sync(self) -> None:
+        """Write what TensorBoard is still to be shown to disk; a file that is large by now is ended."""
+        self._board.flush()
+        if self._board_file.stat().st_size > _LARGEST_FILE:
+            self._board.close()
+            self._open_board()
+
     def require_sane(self) -> dict[str, float]:
         """Means since the last flush.
 
@@ -100,6 +107,14 @@ class TrainingLog:
         """Show figures of a snapshot in TensorBoard."""
         for name, value in figures.items():
             self._board.add_scalar(f"snapshot/{name}", value, _board_step(kimg))
+
+    def _open_board(self, purge_step: int | None = None) -> None:
+        from tensorboardX import SummaryWriter
+
+        number = len(list(self._board_folder.glob("events*")))
+        # The library names files by the second, and would write a second one over the first.
+        self._board = SummaryWriter(str(self._board_folder), purge_step=purge_step, filename_suffix=f".{number}")
+        self._board_file = next(self._board_folder.glob(f"events*.{number}"))
 
     def _clear(self) -> None:
         self._figures: list[dict[str, Any]] = []

@@ -1,26 +1,22 @@
 """The training loop: steps, log, snapshots and checkpoints in a work folder."""
 
-import contextlib
-import hashlib
 import logging
 import math
 import shutil
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
 from keras import ops, tree
 
 from regan import backend
+from regan.data.checkpoint import CHECKPOINTS, load_checkpoint, save_checkpoint
 from regan.data.history import contact_sheet
-from regan.gan.checkpoint import load_checkpoint, save_checkpoint
+from regan.data.work import Stop, TrainingStoppedError, noting_sigterm
 from regan.gan.configuration import GanConfig
 from regan.gan.inputs import Inputs, Stream, TrainingImages, random_generator
 from regan.gan.log import TrainingLog
@@ -36,15 +32,10 @@ from regan.gan.sampling import (
 from regan.gan.steps import Phases, initial_state
 from regan.progress import Progress
 
-CHECKPOINTS = "checkpoints"
 _LOG = logging.getLogger("regan")
 _SAMPLES_PER_LABEL = 16
 
 OnSnapshot = Callable[[Path, float], Mapping[str, float] | None]
-
-
-class TrainingStoppedError(RuntimeError):
-    """SIGTERM came; the checkpoint is written."""
 
 
 @dataclass(frozen=True)
@@ -74,11 +65,13 @@ class Trainer:
         images: Real images.
         folder: Existing work folder: checkpoints, snapshots, log and TensorBoard files.
         classes: The two classes of the image set, the positive one last.
-        contents: Hash of the real images.
+        configuration: Hash of all that a resumed run must have in common with the one before.
         training_index: (pixel hash, group) of the real images.
         keep_snapshots: At most so many snapshots stay.
         checkpoint_seconds: Time between checkpoints; one is also written with every snapshot and on SIGTERM.
         on_snapshot: Called with each new snapshot's folder and its kimg; the figures it returns join the log.
+        on_checkpoint: Called after each checkpoint, when all that makes the state lies in `folder`.
+        on_step: Called after each step; ends the training when it raises.
     """
 
     def __init__(
@@ -88,16 +81,18 @@ class Trainer:
         folder: Path,
         *,
         classes: tuple[str, ...],
-        contents: str,
+        configuration: str,
         training_index: set[tuple[str, str]],
         keep_snapshots: int = 25,
         checkpoint_seconds: float = 600.0,
         on_snapshot: OnSnapshot | None = None,
+        on_checkpoint: Callable[[], None] = lambda: None,
+        on_step: Callable[[], None] = lambda: None,
     ) -> None:
         self.config, self.folder, self.classes = config, folder, classes
         self.training_index, self.keep_snapshots = training_index, keep_snapshots
         self.checkpoint_seconds, self.on_snapshot = checkpoint_seconds, on_snapshot
-        self._identity = hashlib.sha256(f"{config.hash()} {contents}".encode()).hexdigest()
+        self._on_checkpoint, self._on_step, self._configuration = on_checkpoint, on_step, configuration
         random = random_generator(config.seed, Stream.WEIGHTS)
         self._generator = GeneratorNetwork.build(config, random)
         self._discriminator = DiscriminatorNetwork.build(config, random)
@@ -123,7 +118,7 @@ class Trainer:
         self._restore()
         left = self._num_steps - self._step
         with (
-            _sigterm() as stop,
+            noting_sigterm() as stop,
             TrainingLog(self.folder, self.kimg) as log,
             Progress("Train GAN", max(left, 1) * self.config.batch_size) as progress,
         ):
@@ -136,6 +131,7 @@ class Trainer:
                 log.add(figures, num_images=self.config.batch_size, seconds=seconds, waited=waited)
                 progress.advance(self.config.batch_size, **log.newest_losses)
                 self._write_what_is_due(log, stop)
+                self._on_step()
         return self._result()
 
     @property
@@ -143,7 +139,7 @@ class Trainer:
         return math.ceil(self.config.kimg * 1000 / self.config.batch_size)
 
     def _restore(self) -> None:
-        checkpoint = load_checkpoint(self.folder / CHECKPOINTS, configuration=self._identity)
+        checkpoint = load_checkpoint(self.folder / CHECKPOINTS, configuration=self._configuration)
         if checkpoint is not None:
             self._step, self._seconds = checkpoint.step, checkpoint.seconds
             self._state = tree.map_structure(ops.convert_to_tensor, checkpoint.state)
@@ -200,17 +196,17 @@ class Trainer:
             half_life = min(half_life, (self._step + 1) * self.config.batch_size * self.config.average_ramp)
         return np.float32(0.5 ** (self.config.batch_size / half_life))
 
-    def _write_what_is_due(self, log: TrainingLog, stop: "_Stop") -> None:
+    def _write_what_is_due(self, log: TrainingLog, stop: Stop) -> None:
         is_last = self._step == self._num_steps
         if is_last or self._is_due(self.config.log_kimg):
             log.flush(self.kimg)
         if is_last or self._is_due(self.config.snapshot_kimg):
             log.flush(self.kimg)
             self._snapshot(log)
-            self._checkpoint()
+            self._checkpoint(log)
         elif stop.requested or time.monotonic() - self._checkpointed >= self.checkpoint_seconds:
             log.require_sane()
-            self._checkpoint()
+            self._checkpoint(log)
         if stop.requested and not is_last:
             raise TrainingStoppedError(
                 f"Training was told to stop (SIGTERM) after {self.kimg:.1f} kimg. Its checkpoint is in {self.folder}. "
@@ -221,15 +217,17 @@ class Trainer:
         interval, batch = round(interval_kimg * 1000), self.config.batch_size
         return self._step * batch // interval > (self._step - 1) * batch // interval
 
-    def _checkpoint(self) -> None:
+    def _checkpoint(self, log: TrainingLog) -> None:
+        log.sync()
         save_checkpoint(
             self.folder / CHECKPOINTS,
-            configuration=self._identity,
+            configuration=self._configuration,
             step=self._step,
             seconds=self._seconds,
-            state=self._state,
+            state=tree.map_structure(ops.convert_to_numpy, self._state),
         )
         self._checkpointed = time.monotonic()
+        self._on_checkpoint()
 
     def _snapshot(self, log: TrainingLog) -> None:
         path = write_snapshot(
@@ -266,26 +264,3 @@ class Trainer:
             },
             samples=self._samples(),
         )
-
-
-@dataclass
-class _Stop:
-    requested: bool = False
-
-
-@contextlib.contextmanager
-def _sigterm() -> Iterator[_Stop]:
-    """Note SIGTERM instead of dying of it, so that the step in hand is finished and kept."""
-    stop = _Stop()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def request(number: int, frame: FrameType | None) -> None:
-        stop.requested = True
-
-    before = signal.signal(signal.SIGTERM, request)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -1,9 +1,9 @@
 """Train a classifier of two classes."""
 
+import shutil
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from regan.classifier.start import Start
     from regan.classifier.trainer import Training
     from regan.data.imageset import ImageSet
+    from regan.data.work import Work
+
+_PIXELS = "pixels"
 
 
 @dataclass(frozen=True)
@@ -34,15 +37,20 @@ def train_classifier(
     recipe: str = "standard",
     epochs: int = 50,
     batch_size: int = 32,
+    checkpoint_uri: str = "",
+    checkpoint_minutes: float = 10.0,
     seed: int = 0,
 ) -> TrainedClassifier:
     """Train a classifier of two classes, on real or on synthetic images.
+
+    An interrupted training goes on when the same command is run again, to the same bytes on the same CPU.
 
     Args:
         images: Image set that trains.
         validation: Real images on which early stopping and the threshold are fixed. They share no image and no group
             with `images`, nor with the real images behind synthetic ones.
-        classifier: Folder to write.
+        classifier: Folder to write; it appears when training is complete. The work goes on in `<classifier>.checkpoint`
+            beside it.
         start: A classifier whose training goes on (rounds). Its backbone must be `backbone`; `weights` is not read.
         backbone: `small`, for images of 32 x 32 or little more, or a network of keras.applications.
         weights: `imagenet`, `none` or the path of a `.weights.h5` file of the backbone. `small` has `none` only.
@@ -50,6 +58,10 @@ def train_classifier(
             the last epoch is kept, a frozen backbone sees [0, 1], the threshold is 0.5.
         epochs: At most so many passes over the images.
         batch_size: Images a step.
+        checkpoint_uri: Where the state outlives the machine; it is kept when training is complete. A local folder is
+            worked in. From an address (`gs://`, `s3://`) the state is fetched, and pushed there with each checkpoint
+            and on SIGTERM. Each training needs one of its own.
+        checkpoint_minutes: Longest time between checkpoints.
         seed: Of first weights, shuffle and augmentation. The same seed on the same CPU gives the same bytes.
 
     Returns:
@@ -58,41 +70,49 @@ def train_classifier(
     Raises:
         FileNotFoundError: An input is missing.
         FileExistsError: `classifier` holds something already.
-        ValueError: A setting is unknown, a class is missing, or the inputs do not fit each other.
+        ValueError: A setting is unknown, a class is missing, the inputs do not fit each other, or the checkpoint
+            belongs to another configuration or other images.
+        TrainingStoppedError: SIGTERM came; the same command goes on from the checkpoint.
+        TakenOverError: Another process trains with the state at `checkpoint_uri`, and began later.
     """
     from regan.classifier.recipes import recipe_named
     from regan.data.history import write_step
-    from regan.data.output import writing
+    from regan.data.output import require_free, writing
+    from regan.data.work import StateFiles, require_minutes, working
 
     started = time.monotonic()
     plan = recipe_named(recipe)
     _require_at_least_one(epochs=epochs, batch_size=batch_size)
-    with writing(classifier) as folder:
-        sets = _open_sets(images, validation)
-        first = _first_network(sets["images"], plan, start=start, backbone=backbone, weights=weights, seed=seed)
-        training = _train(first, sets, plan, folder, epochs=epochs, batch_size=batch_size, seed=seed)
+    require_minutes(checkpoint_minutes)
+    require_free(Path(classifier))
+    sets = _open_sets(images, validation)
+    first = _first_network(sets["images"], plan, start=start, backbone=backbone, weights=weights, seed=seed)
+    settings = {
+        "backbone": backbone,
+        "configuration": first.configuration.to_dict(),
+        "first_weights": first.origin,
+        "learning_rate": first.learning_rate,
+        "recipe": {"name": recipe, **asdict(plan)},
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "seed": seed,
+    }
+    identity = _identity(settings, sets, start)
+    with working(Path(classifier), checkpoint_uri, files=StateFiles(), configuration=identity) as work:
+        training = _train(first, sets, plan, settings, work, identity, checkpoint_minutes)
         figures = _figures(training, sets, plan)
-        settings = {
-            "backbone": backbone,
-            "configuration": first.configuration.to_dict(),
-            "first_weights": first.origin,
-            "learning_rate": first.learning_rate,
-            "recipe": {"name": recipe, **asdict(plan)},
-            "epochs": epochs,
-            "batch_size": batch_size,
-            "seed": seed,
-        }
-        _write_model(folder, first, sets, settings, figures, start)
-        write_step(
-            folder,
-            "train_classifier",
-            {"images": images, "validation": validation} | ({"start": start} if str(start) else {}),
-            settings=settings,
-            counts={"num_images": len(sets["images"]), "num_validation": len(sets["validation"])},
-            figures=figures,
-            curves=_curves(training),
-            seconds=time.monotonic() - started,
-        )
+        with writing(classifier) as folder:
+            _write_model(folder, first, sets, settings, figures, start)
+            write_step(
+                folder,
+                "train_classifier",
+                {"images": images, "validation": validation} | ({"start": start} if str(start) else {}),
+                settings=settings,
+                counts={"num_images": len(sets["images"]), "num_validation": len(sets["validation"])},
+                figures=figures,
+                curves=_curves(training),
+                seconds=time.monotonic() - started,
+            )
     return TrainedClassifier(Path(classifier), figures["validation_auc"], figures["num_epochs"], figures["threshold"])
 
 
@@ -124,15 +144,53 @@ def _first_network(
     return new_network(images, recipe, backbone=backbone, weights=weights, seed=seed)
 
 
-def _train(first: "Start", sets: "dict[str, ImageSet]", recipe: "Recipe", folder: Path, **settings: int) -> "Training":
-    from regan.classifier.pixels import PixelCache
-    from regan.classifier.trainer import train
+def _identity(settings: dict[str, Any], sets: "dict[str, ImageSet]", start: str | Path) -> str:
+    """Hash of all that decides the weights, but for `epochs`: a training may be made longer."""
+    from regan.data.checkpoint import contents_hash, identity_hash
+    from regan.data.model import weights_hash
 
-    with TemporaryDirectory(prefix="pixels-", dir=folder) as scratch:
+    return identity_hash(
+        verb="train_classifier",
+        settings={name: value for name, value in settings.items() if name != "epochs"},
+        start=weights_hash(start) if str(start) else "",
+        images={name: contents_hash(image_set.rows) for name, image_set in sets.items()},
+    )
+
+
+def _train(
+    first: "Start",
+    sets: "dict[str, ImageSet]",
+    recipe: "Recipe",
+    settings: dict[str, Any],
+    work: "Work",
+    identity: str,
+    checkpoint_minutes: float,
+) -> "Training":
+    from regan.classifier.pixels import PixelCache
+    from regan.classifier.trainer import Checkpointing, train
+    from regan.data.checkpoint import CHECKPOINTS
+
+    scratch = work.folder / _PIXELS
+    shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
+    scratch.mkdir()
+    try:
         training_sets = list(sets.values()) if recipe.trains_on_validation else [sets["images"]]
-        training = PixelCache(training_sets, Path(scratch) / "training")
-        validation = PixelCache([sets["validation"]], Path(scratch) / "validation")
-        return train(first, training, validation, recipe, **settings)
+        result = train(
+            first,
+            PixelCache(training_sets, scratch / "training"),
+            PixelCache([sets["validation"]], scratch / "validation"),
+            recipe,
+            epochs=settings["epochs"],
+            batch_size=settings["batch_size"],
+            seed=settings["seed"],
+            checkpointing=Checkpointing(
+                work.folder / CHECKPOINTS, identity, 60 * checkpoint_minutes, work.keep, work.check
+            ),
+        )
+    finally:
+        shutil.rmtree(scratch)
+    work.settle()
+    return result
 
 
 def _figures(training: "Training", sets: "dict[str, ImageSet]", recipe: "Recipe") -> dict[str, Any]:

@@ -1,10 +1,7 @@
 """Train a StyleGAN2 on an image set."""
 
-import fcntl
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -42,6 +39,7 @@ def train_gan(
     kimg: float = 0.0,
     keep_snapshots: int = 25,
     checkpoint_uri: str = "",
+    checkpoint_minutes: float = 10.0,
     seed: int = 0,
 ) -> TrainedGan:
     """Train a StyleGAN2 on an image set, or go on with an interrupted training: run the same command again.
@@ -53,8 +51,11 @@ def train_gan(
         preset: `demo` (minutes on a laptop at 32 x 32), `config-e` or `config-f` (days on a GPU at 256 x 256).
         kimg: Length in thousands of real images; 0 takes the preset's.
         keep_snapshots: Snapshots to keep at most, thinned evenly as training goes on.
-        checkpoint_uri: Folder that outlives the machine, to work in instead, in a subfolder named by `label`, so that
-            two classes can share it; it is kept when training is complete.
+        checkpoint_uri: Where the state outlives the machine, below a name that is `label`, so that two classes can
+            share it; it is kept when training is complete. A local folder is worked in. From an address (`gs://`,
+            `s3://`) the state is fetched, and pushed there with each checkpoint and on SIGTERM; TensorBoard can read
+            `<checkpoint_uri>/<label>/tensorboard` while training goes on.
+        checkpoint_minutes: Longest time between checkpoints; one is also written with every snapshot.
         seed: Seed of initial weights, latents, noise and the order of the images.
 
     Returns:
@@ -64,15 +65,19 @@ def train_gan(
         ValueError: A setting is out of range, or the checkpoint belongs to another configuration or other images.
         FileExistsError: `run` holds something already.
         TrainingStoppedError: SIGTERM came; the same command goes on from the checkpoint.
+        TakenOverError: Another process trains with the state at `checkpoint_uri`, and began later.
         TrainingDivergedError: The losses left the finite, or all bounds.
     """
+    from regan.data.checkpoint import contents_hash, identity_hash
     from regan.data.imageset import ImageSet
     from regan.data.output import require_free
+    from regan.data.work import StateFiles, require_minutes, working
     from regan.gan.configuration import configure
-    from regan.gan.inputs import contents_hash, decode
+    from regan.gan.inputs import decode
 
     started = time.monotonic()
     require_free(Path(run))
+    require_minutes(checkpoint_minutes)
     if keep_snapshots < 2:
         raise ValueError(f"`keep_snapshots` must be at least 2. Received keep_snapshots={keep_snapshots}.")
     source = ImageSet.open(images)
@@ -82,47 +87,30 @@ def train_gan(
     labels = source.classes if label == "all" else (label,)
     config = configure(preset, size=source.size, channels=source.channels, labels=labels, seed=seed, kimg=kimg)
     training_index = {(row.sha256, row.group) for row in rows} | source.training_index()
-    with _work_folder(Path(run), checkpoint_uri, label) as work:
+    identity = identity_hash(verb="train_gan", configuration=config.hash(), images=contents_hash(rows))
+    files = StateFiles(fixed=("snapshots",), growing=("log.jsonl", "tensorboard"), board="tensorboard")
+    with working(Path(run), checkpoint_uri, files=files, configuration=identity, label=label) as work:
         # Only now: the framework takes seconds to load, and a wrong call should not wait for it.
         from regan.gan.trainer import Trainer
 
         trainer = Trainer(
             config,
-            decode(source, rows, labels, work),
-            work,
+            decode(source, rows, labels, work.folder),
+            work.folder,
             classes=source.classes,
-            contents=contents_hash(rows),
+            configuration=identity,
             training_index=training_index,
             keep_snapshots=keep_snapshots,
+            checkpoint_seconds=60 * checkpoint_minutes,
+            on_checkpoint=work.keep,
+            on_step=work.check,
         )
         result = trainer.run()
+        work.settle()
         settings = {"label": label, "preset": preset, "keep_snapshots": keep_snapshots}
         about = {"classes": list(source.classes), "preset": preset}
         seconds = time.monotonic() - started
-        trained = _write_run(Path(run), work, images, config, result, about, settings, training_index, seconds)
-    if not checkpoint_uri:
-        shutil.rmtree(work)
-    return trained
-
-
-@contextmanager
-def _work_folder(run: Path, checkpoint_uri: str, label: str) -> Iterator[Path]:
-    """The stable folder that the training works in, held by this process alone."""
-    if "://" in checkpoint_uri:
-        raise ValueError(
-            "`checkpoint_uri` must be a local or mounted folder in this version. "
-            f"Received checkpoint_uri={checkpoint_uri!r}. Mount the bucket, or leave it empty."
-        )
-    work = Path(checkpoint_uri, label) if checkpoint_uri else run.with_name(f"{run.name}.checkpoint")
-    work.mkdir(parents=True, exist_ok=True)
-    with (work / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RuntimeError(
-                f"Only one process may train in {work}, and another one does. Wait for it, or use another `run`."
-            ) from error
-        yield work
+        return _write_run(Path(run), work.folder, images, config, result, about, settings, training_index, seconds)
 
 
 def _write_run(

@@ -30,20 +30,19 @@ def plain(cache):
 
 def test_an_epoch_meets_no_image_twice_and_leaves_out_less_than_a_batch(plain):
     batches = TrainingBatches(plain, 8, seed=0)
-    met = np.concatenate([batches[i][0][:, 0, 0, 0] for i in range(len(batches))])
+    met = np.concatenate([batches.draw(i)[0][:, 0, 0, 0] for i in range(len(batches))])
     assert len(set(met.tolist())) == len(met) == 24
 
 
 def test_images_keep_their_labels(plain):
-    images, labels = TrainingBatches(plain, 30, seed=0)[0]
+    images, labels = TrainingBatches(plain, 30, seed=0).draw(0)
     assert plain.labels[images[:, 0, 0, 0]].tolist() == labels.tolist()
 
 
 def epochs(cache, seed):
     batches = TrainingBatches(cache, 30, seed)
-    for _ in range(2):
-        yield batches[0][0]
-        batches.on_epoch_end()
+    for epoch in range(2):
+        yield batches.draw(epoch)[0]
 
 
 def test_epochs_are_shuffled_anew_and_the_seed_decides(plain):
@@ -64,7 +63,7 @@ def test_epochs_are_augmented_anew_and_the_seed_decides(cache):
 
 def test_a_batch_is_never_larger_than_the_set(cache):
     batches = TrainingBatches(cache, 1000, seed=0)
-    assert (len(batches), len(batches[0][1])) == (1, 30)
+    assert (len(batches), len(batches.draw(0)[1])) == (1, 30)
 
 
 def test_augmentation_shifts_whole_pixels_by_up_to_a_tenth_and_repeats_the_border():

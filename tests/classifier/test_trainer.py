@@ -1,3 +1,4 @@
+import signal
 from dataclasses import replace
 
 import keras
@@ -9,7 +10,8 @@ from regan.classifier.pixels import PixelCache
 from regan.classifier.prediction import positive_probabilities
 from regan.classifier.recipes import recipe_named
 from regan.classifier.start import new_network
-from regan.classifier.trainer import cross_entropy, train
+from regan.classifier.trainer import Checkpointing, cross_entropy, train
+from regan.data.work import TrainingStoppedError
 
 
 @pytest.fixture(scope="module")
@@ -20,10 +22,10 @@ def caches(make_set, tmp_path_factory):
     )
 
 
-def run(caches, make_set, *, recipe="standard", epochs, seed=0):
+def run(caches, make_set, *, recipe="standard", epochs, seed=0, checkpointing=None):
     plan = recipe_named(recipe)
     start = new_network(make_set(b=1, m=1), plan, backbone="small", weights="none", seed=seed)
-    return start, train(start, *caches, plan, epochs=epochs, batch_size=32, seed=seed)
+    return start, train(start, *caches, plan, epochs=epochs, batch_size=32, seed=seed, checkpointing=checkpointing)
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +87,71 @@ def test_cross_entropy_is_that_of_keras():
     probabilities, labels = np.array([0.1, 0.8, 1.0, 0.0]), np.array([0, 1, 1, 1])
     expected = keras.losses.SparseCategoricalCrossentropy()(labels, np.stack([1 - probabilities, probabilities], 1))
     assert cross_entropy(probabilities, labels) == pytest.approx(float(expected), rel=1e-4)
+
+
+class KilledError(Exception):
+    pass
+
+
+def killed_after(steps):
+    """A function that ends the training after so many steps, as a kill does."""
+    left = iter(range(steps, -1, -1))
+
+    def step():
+        if next(left) == 0:
+            raise KilledError
+
+    return step
+
+
+@pytest.mark.parametrize("recipe", ["standard", "reference"])
+def test_a_training_killed_anywhere_in_an_epoch_goes_on_to_the_same_bits(contrary, make_set, tmp_path, recipe):
+    # Contrary labels: the best epoch lies behind, the learning rate falls, and training ends early.
+    whole, expected = run(contrary, make_set, recipe=recipe, epochs=14)
+    for steps in (1, 3, 4, 14, 0):  # four steps an epoch
+        settings = Checkpointing(tmp_path, "a", seconds=0.0, on_step=killed_after(steps) if steps else lambda: None)
+        if steps:
+            with pytest.raises(KilledError):
+                run(contrary, make_set, recipe=recipe, epochs=14, checkpointing=settings)
+        else:
+            start, training = run(contrary, make_set, recipe=recipe, epochs=14, checkpointing=settings)
+    assert_same(network_weights(start.network), network_weights(whole.network))
+    assert_same(vars(training), vars(expected))
+
+
+def test_a_complete_training_is_not_trained_again(contrary, make_set, tmp_path):
+    first, expected = run(contrary, make_set, epochs=3, checkpointing=Checkpointing(tmp_path, "a"))
+    settings = Checkpointing(tmp_path, "a", on_step=killed_after(0))
+    start, training = run(contrary, make_set, epochs=3, checkpointing=settings)
+    assert_same(network_weights(start.network), network_weights(first.network))
+    assert_same(vars(training), vars(expected))
+
+
+def test_a_training_may_be_made_longer_but_not_shorter(contrary, make_set, tmp_path):
+    whole, _ = run(contrary, make_set, epochs=4)
+    run(contrary, make_set, epochs=2, checkpointing=Checkpointing(tmp_path, "a"))
+    start, _ = run(contrary, make_set, epochs=4, checkpointing=Checkpointing(tmp_path, "a"))
+    assert_same(network_weights(start.network), network_weights(whole.network))
+    with pytest.raises(ValueError, match="`epochs` must not be less than the checkpoint has: 4"):
+        run(contrary, make_set, epochs=3, checkpointing=Checkpointing(tmp_path, "a"))
+
+
+def test_sigterm_keeps_the_step_in_hand_also_in_validation(contrary, make_set, tmp_path):
+    whole, _ = run(contrary, make_set, epochs=2)
+    for step in (2, 4):  # the fourth is the last of its epoch: validation follows
+        seen = []
+
+        def told(step=step, seen=seen):
+            seen.append(1)
+            if len(seen) == step:
+                signal.raise_signal(signal.SIGTERM)
+
+        with pytest.raises(TrainingStoppedError, match="Run the same command again"):
+            run(contrary, make_set, epochs=2, checkpointing=Checkpointing(tmp_path / "", "a", on_step=told))
+    start, _ = run(contrary, make_set, epochs=2, checkpointing=Checkpointing(tmp_path, "a"))
+    assert_same(network_weights(start.network), network_weights(whole.network))
+
+
+def assert_same(one, other):
+    assert one.keys() == other.keys()
+    assert [name for name in one if not np.array_equal(one[name], other[name])] == []

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from keras import tree
 
+from regan.data.checkpoint import contents_hash
 from regan.data.imageset import ImageSet, ImageSetWriter
 from regan.gan.augmentation import mirror
-from regan.gan.inputs import Inputs, Stream, TrainingImages, contents_hash, decode, random_generator
+from regan.gan.inputs import Inputs, Stream, TrainingImages, decode, random_generator
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from conftest import tiny_config
 
-from regan.data.checkpoint import load_checkpoint
+from regan.data.checkpoint import CHECKPOINTS, load_checkpoint
 from regan.gan.inputs import TrainingImages
-from regan.gan.trainer import CHECKPOINTS, Trainer
+from regan.gan.trainer import Trainer
 
 
 def main(folder: Path, kimg: float, checkpoint_seconds: float) -> None:
@@ -24,14 +24,14 @@ def main(folder: Path, kimg: float, checkpoint_seconds: float) -> None:
         TrainingImages(pixels, np.arange(9) % 2),
         folder,
         classes=("benign", "malignant"),
-        contents="nine",
+        configuration="nine",
         training_index={("0" * 64, "")},
         checkpoint_seconds=checkpoint_seconds,
     )
     step = trainer._train_step
     trainer._train_step = lambda batches: (print("step", trainer.kimg, flush=True), step(batches))[1]
     trainer.run()
-    checkpoint = load_checkpoint(folder / CHECKPOINTS, configuration=trainer._identity)
+    checkpoint = load_checkpoint(folder / CHECKPOINTS, configuration="nine")
     print("state", state_hash(checkpoint.state), flush=True)
 
 

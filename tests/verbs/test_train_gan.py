@@ -229,7 +229,8 @@ def test_one_class_is_learnt_alone_and_the_output_appears_when_all_is_done(label
     [
         ({"label": "x"}, "b, m.*'x'"),
         ({"keep_snapshots": 1}, "`keep_snapshots` must be at least 2. Received keep_snapshots=1"),
-        ({"checkpoint_uri": "gs://bucket/work"}, "local or mounted folder.*'gs://bucket/work'"),
+        ({"checkpoint_uri": "ftp://host/work"}, "An address must be.*Received ftp://host/work"),
+        ({"checkpoint_minutes": 0.0}, "`checkpoint_minutes` must be more than 0"),
         ({"preset": "huge"}, "one of demo, config-e, config-f.*'huge'"),
         ({"kimg": -1.0}, "`kimg` must be.*-1"),
     ],

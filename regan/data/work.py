@@ -1,0 +1,161 @@
+"""The stable folder that a training works in: held by one process, kept over interruptions, pushed to an address."""
+
+import fcntl
+import logging
+import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from regan.data.checkpoint import CHECKPOINTS, require_own_checkpoints
+from regan.data.remote import RemoteState, StateFiles
+from regan.storage import is_uri
+
+__all__ = [
+    "StateFiles",
+    "Stop",
+    "TrainingStoppedError",
+    "Work",
+    "noting_sigterm",
+    "require_minutes",
+    "working",
+]
+
+_LOG = logging.getLogger("regan")
+_FLUSH_SECONDS = 20.0  # for the last push: whoever sends SIGTERM kills half a minute later
+
+
+class TrainingStoppedError(RuntimeError):
+    """SIGTERM came; the checkpoint is written."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """Where a training works, and what its trainer calls.
+
+    Attributes:
+        folder: The work folder.
+        remote: The state at an address; None where it lies in the folder only.
+    """
+
+    folder: Path
+    remote: RemoteState | None = None
+
+    def keep(self) -> None:
+        """Have the checkpoint that was just written pushed to the address, in the background."""
+        if self.remote is not None:
+            self.remote.offer()
+
+    def check(self) -> None:
+        """Raise TakenOverError if another process has taken over."""
+        if self.remote is not None:
+            self.remote.check()
+
+    def settle(self) -> None:
+        """Wait until all that was kept lies at the address: training is complete."""
+        if self.remote is not None:
+            self.remote.close()
+
+
+def require_minutes(checkpoint_minutes: float) -> None:
+    """Refuse a time between checkpoints that is none."""
+    if not checkpoint_minutes > 0:
+        raise ValueError(f"`checkpoint_minutes` must be more than 0. Received {checkpoint_minutes=}.")
+
+
+@dataclass
+class Stop:
+    """Whether SIGTERM came."""
+
+    requested: bool = False
+
+
+@contextmanager
+def noting_sigterm(stop: Stop | None = None) -> Iterator[Stop]:
+    """Note SIGTERM instead of dying of it, so that the step in hand is finished and kept."""
+    stop = stop or Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def request(number: int, frame: FrameType | None) -> None:
+        stop.requested = True
+
+    before = signal.signal(signal.SIGTERM, request)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def working(
+    output: Path, checkpoint_uri: str, *, files: StateFiles, configuration: str, label: str = ""
+) -> Iterator[Work]:
+    """Hold the work folder of a training, with the newest state in it.
+
+    Args:
+        output: What the training makes. The folder is `<output>.checkpoint` beside it, unless `checkpoint_uri` is a
+            local path.
+        checkpoint_uri: Empty, a local folder to work in, or an address (`gs://`, `s3://`) that the state is fetched
+            from and pushed to.
+        files: What makes the state.
+        configuration: Hash of all that a resumed training must have in common with the one before.
+        label: Subfolder of `checkpoint_uri`, empty for none.
+
+    Yields:
+        The place. The folder stays behind; it is removed when an error ends the block before there was any state, and
+        when all is done unless it was asked for.
+
+    Raises:
+        ValueError: The state belongs to another configuration or other images, or the address is of no known kind.
+        RuntimeError: Another process works in the folder.
+        TakenOverError: Another process has taken over the state at the address.
+    """
+    remote = None
+    folder = Path(checkpoint_uri, label) if checkpoint_uri else output.with_name(f"{output.name}.checkpoint")
+    if is_uri(checkpoint_uri):
+        folder = output.with_name(f"{output.name}.checkpoint")
+        address = "/".join(filter(None, (checkpoint_uri.rstrip("/"), label)))
+        remote = RemoteState(address, folder, files, configuration)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _held(folder):
+        try:
+            require_own_checkpoints(folder / CHECKPOINTS, configuration)
+            if remote is not None:
+                remote.take()
+            (folder / CHECKPOINTS).mkdir(exist_ok=True)
+            yield Work(folder, remote)
+        except BaseException:
+            _end_interrupted(folder, remote, files)
+            raise
+        if remote is not None:
+            remote.close()
+        if remote is not None or not checkpoint_uri:
+            shutil.rmtree(folder)
+
+
+def _end_interrupted(folder: Path, remote: RemoteState | None, files: StateFiles) -> None:
+    if remote is not None:
+        try:
+            remote.close(_FLUSH_SECONDS)
+        except (OSError, RuntimeError, ValueError) as error:  # the error that ended the training is raised, not this
+            _LOG.error("%s", error)
+    if not files.exist_in(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RuntimeError(
+                f"Only one process may train in {folder}, and another one does. Wait for it, or use another output."
+            ) from error
+        yield
