@@ -19,13 +19,19 @@ VERBS = (
     "publish_images",
 )
 
-_HOMES = {verb: f"regan.verbs.{verb}" for verb in VERBS} | {"phantom": "regan.data.phantom"}
+_HOMES = {verb: f"regan.verbs.{verb}" for verb in VERBS} | {
+    "phantom": "regan.data.phantom",
+    "preflight": "regan.readiness",
+    "explain_run": "regan.outcome",
+}
 
 __version__ = "0.1.0"
 __all__ = [*_HOMES, "VERBS", "__version__"]
 
 if TYPE_CHECKING:
     from regan.data.phantom import phantom as phantom
+    from regan.outcome import explain_run as explain_run
+    from regan.readiness import preflight as preflight
     from regan.verbs.audit_images import audit_images as audit_images
     from regan.verbs.compare_classifiers import compare_classifiers as compare_classifiers
     from regan.verbs.evaluate_classifier import evaluate_classifier as evaluate_classifier

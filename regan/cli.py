@@ -10,7 +10,7 @@ from typing import Any
 import regan
 from regan.data.output import ending_on_sigterm
 
-_COMMANDS = (*regan.VERBS, "phantom")
+_COMMANDS = (*regan.VERBS, "phantom", "preflight", "explain_run")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -30,8 +30,11 @@ ALLOWED = {
         "regan.report",
         "regan.backend",
     },
+    # Of regan.gan the preflight reads the configuration alone, which loads no framework.
+    "regan.readiness": {"regan", "regan.data", "regan.storage", "regan.gan"},
+    "regan.outcome": {"regan", "regan.storage"},
     "regan.cli": {"regan", "regan.data"},
-    "regan": {"regan.verbs", "regan.data"},
+    "regan": {"regan.verbs", "regan.data", "regan.readiness", "regan.outcome"},
     "components": {"regan", "components"},
     "pipelines": {"components", "regan", "pipelines"},
 }

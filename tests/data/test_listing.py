@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from pipelines.source import Source
+from regan.data.listing import SourceListing, listing_version
 from regan.storage import StoredFile
 
 MASKS = "*_mask*"
@@ -21,7 +21,7 @@ def folder(tmp_path):
 
 
 def test_the_same_files_have_the_same_version(folder):
-    assert Source.open(str(folder)).version == Source.open(str(folder)).version
+    assert SourceListing.open(str(folder)).version == SourceListing.open(str(folder)).version
 
 
 @pytest.mark.parametrize(
@@ -36,9 +36,9 @@ def test_the_same_files_have_the_same_version(folder):
     ids=["added", "removed", "renamed", "longer", "touched"],
 )
 def test_a_changed_source_has_another_version(folder, change):
-    before = Source.open(str(folder)).version
+    before = SourceListing.open(str(folder)).version
     change(folder)
-    assert Source.open(str(folder)).version != before
+    assert SourceListing.open(str(folder)).version != before
 
 
 def zipped(folder, archive):
@@ -65,7 +65,7 @@ def test_the_images_that_prepare_images_would_take_are_counted(folder, tmp_path,
     for name in OTHER_FILES:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
-    source = Source.open(str(zipped(folder, tmp_path / "images.zip") if packed else folder))
+    source = SourceListing.open(str(zipped(folder, tmp_path / "images.zip") if packed else folder))
     assert source.counts(*classes, MASKS) == {"benign": 2, "malignant": 1}
 
 
@@ -75,38 +75,48 @@ def test_images_in_folders_of_patients_count_for_the_class_above(tmp_path, packe
         for patient in range(5):
             (tmp_path / "images" / label / f"patient{patient}").mkdir(parents=True)
             (tmp_path / "images" / label / f"patient{patient}" / "1.png").touch()
-    source = Source.open(str(zipped(tmp_path / "images", tmp_path / "i.zip") if packed else tmp_path / "images"))
+    source = SourceListing.open(str(zipped(tmp_path / "images", tmp_path / "i.zip") if packed else tmp_path / "images"))
     assert source.counts("benign", "malignant", MASKS) == {"benign": 5, "malignant": 5}
 
 
 def test_an_address_is_counted_by_its_listing_and_an_archive_there_not_at_all(monkeypatch):
     names = ["benign/1.png", "benign/1_mask.png", "malignant/1.png"]
-    monkeypatch.setattr("pipelines.source.list_files", lambda uri: [StoredFile(name, 1, "v") for name in names])
-    assert Source.open("gs://bucket/images").counts("", "", MASKS) == {"benign": 1, "malignant": 1}
+    monkeypatch.setattr("regan.data.listing.list_files", lambda uri: [StoredFile(name, 1, "v") for name in names])
+    assert SourceListing.open("gs://bucket/images").counts("", "", MASKS) == {"benign": 1, "malignant": 1}
     names = ["images.zip"]
-    assert Source.open("gs://bucket/images.zip").counts("", "", MASKS) is None
+    assert SourceListing.open("gs://bucket/images.zip").counts("", "", MASKS) is None
 
 
 def test_a_class_that_is_not_there_is_explained(folder):
     with pytest.raises(ValueError, match=r"Nothing is in 'normal'. Found benign \(2 files\)"):
-        Source.open(str(folder)).counts("normal", "malignant", MASKS)
+        SourceListing.open(str(folder)).counts("normal", "malignant", MASKS)
 
 
 def test_a_damaged_archive_is_explained(folder, tmp_path):
     archive = zipped(folder, tmp_path / "bad.zip")
     archive.write_bytes(archive.read_bytes().replace(b"PK\x01\x02", b"PK\x00\x00"))
     with pytest.raises(ValueError, match=r"bad\.zip must be a whole zip file"):
-        Source.open(str(archive))
+        SourceListing.open(str(archive))
 
 
 def test_a_path_is_made_absolute(folder, monkeypatch):
     monkeypatch.chdir(folder)
-    assert Source.open("../images").uri == str(folder)
+    assert SourceListing.open("../images").uri == str(folder)
 
 
 def test_nothing_at_all_is_explained(tmp_path):
     with pytest.raises(FileNotFoundError, match="absent, but there is no such folder or archive"):
-        Source.open(str(tmp_path / "absent"))
+        SourceListing.open(str(tmp_path / "absent"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match=r"Found nothing at .*empty"):
-        Source.open(str(tmp_path / "empty"))
+        SourceListing.open(str(tmp_path / "empty"))
+
+
+def test_the_version_of_a_listing_stays_the_same_from_release_to_release():
+    # A known value: caches, checkpoints and verdicts are kept under it.
+    files = [StoredFile("benign/1.png", 10, "1"), StoredFile("malignant/2.png", 20, "2")]
+    assert listing_version(files) == "e5190afd92f611c4"
+
+
+def test_the_bytes_of_a_source_are_counted(folder):
+    assert SourceListing.open(str(folder)).num_bytes == sum(p.stat().st_size for p in folder.rglob("*.*"))

@@ -1,0 +1,211 @@
+"""The pipeline's parameters as the preflight reads them: parsed, checked, and turned into keys."""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from regan.gan.configuration import PRESETS, GanConfig, configure
+from regan.readiness.checks import Check
+
+# What GAN training computes depends on the data and on these parameters, its length aside: `gan_kimg` may be raised.
+READ_BY_TRAINING = (
+    "negative_class",
+    "positive_class",
+    "data_size",
+    "data_channels",
+    "data_mask_pattern",
+    "data_validation_fraction",
+    "data_seed",
+    "test_per_class",
+    "gan_preset",
+    "gan_seed",
+    "gan_start_uri",
+)
+DEFAULTS = {
+    "negative_class": "",
+    "positive_class": "",
+    "data_size": "256",
+    "data_channels": "1",
+    "data_mask_pattern": "*_mask*",
+    "data_validation_fraction": "0.1",
+    "test_per_class": "150",
+    "conditional": "true",
+    "rounds": "1",
+    "gan_preset": "config-e",
+    "gan_kimg": "0",
+    "gan_keep_snapshots": "25",
+    "gan_seeds": "1-25000",
+    "classifier_epochs": "50",
+}
+MOST_SEEDS = 10_000_000
+
+_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?(e[+-]?\d+)?", re.IGNORECASE)
+_TEXTS = ("_class", "_uri", "_title", "_pattern", "_version")  # ends of names whose values stay text: "01" is not "1"
+_RANGE = re.compile(r"(\d{1,18})(?:-(\d{1,18}))?(?:\+\d{1,18})?(?::(\d{1,9})/(\d{1,9}))?")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the settings ask for.
+
+    Attributes:
+        config: Of GAN training.
+        networks: 1 where one network learns both classes, 2 otherwise.
+        snapshots: Kept at most.
+        rounds: How often student and control go on with new images.
+        seeds: Synthetic images a class and round.
+        test_per_class: Test images a class.
+        negative_class: Class without the finding; empty = told by the source.
+        positive_class: Class with the finding.
+        mask_pattern: Names of lesion masks.
+    """
+
+    config: GanConfig
+    networks: int
+    snapshots: int
+    rounds: int
+    seeds: int
+    test_per_class: int
+    negative_class: str
+    positive_class: str
+    mask_pattern: str
+
+
+def parsed(text: str) -> dict[str, str]:
+    """Lines `name=value` as a dictionary, each number in one spelling.
+
+    Raises:
+        ValueError: A line is none, or a name comes twice.
+    """
+    found: dict[str, str] = {}
+    for line in filter(str.strip, text.splitlines()):
+        name, equals, value = line.partition("=")
+        name = name.strip()
+        if not equals or not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in found:
+            raise ValueError(
+                "`settings` must be lines `name=value`, each name once. "
+                f"Received the line {line.strip()[:80]!r}. Write one parameter in each line."
+            )
+        found[name] = _canonical(name, value.strip())
+    return found
+
+
+def run_key(data_version: str, settings: Mapping[str, str], version: str) -> str:
+    """16 hexadecimal digits that stay as long as a run would compute the same."""
+    return _hash([data_version, dict(settings), version])
+
+
+def training_key(data_version: str, settings: Mapping[str, str]) -> str:
+    """16 hexadecimal digits that stay as long as GAN training would go on from the same checkpoint."""
+    known = DEFAULTS | dict(settings)
+    return _hash([data_version, {name: known.get(name, "") for name in READ_BY_TRAINING}])
+
+
+def settings_checks(settings: Mapping[str, str]) -> tuple[list[Check], Plan | None]:
+    """Whether the settings make sense together; no plan where one does not."""
+    values = DEFAULTS | dict(settings)
+    checks: list[Check] = []
+    numbers = {
+        name: _number_check(values, checks, name, least, most, whole)
+        for name, least, most, whole in (
+            ("data_size", 32, 1024, True),
+            ("data_channels", 1, 3, True),
+            ("test_per_class", 2, 10**6, True),
+            ("rounds", 1, 1_000, True),
+            ("gan_kimg", 0, 10**6, False),
+            ("gan_keep_snapshots", 1, 10**4, True),
+            ("classifier_epochs", 1, 10**5, True),
+        )
+    }
+    _fraction_check(values, checks)
+    seeds = _seeds_check(values["gan_seeds"], checks)
+    config = None if any(check.ok == "no" for check in checks) else _config_check(values, numbers, checks)
+    if config is None:
+        return checks, None
+    return checks, Plan(
+        config=config,
+        networks=1 if values["conditional"].lower() in ("true", "1") else 2,
+        snapshots=int(numbers["gan_keep_snapshots"]),
+        rounds=int(numbers["rounds"]),
+        seeds=seeds,
+        test_per_class=int(numbers["test_per_class"]),
+        negative_class=values["negative_class"],
+        positive_class=values["positive_class"],
+        mask_pattern=values["data_mask_pattern"],
+    )
+
+
+def _number_check(
+    values: Mapping[str, str], checks: list[Check], name: str, least: float, most: float, whole: bool
+) -> float:
+    try:
+        number = float(values[name])
+    except ValueError:
+        number = math.nan
+    if not least <= number <= most or (whole and number != int(number)):
+        kind = "a whole number" if whole else "a number"
+        expected = f"{kind} from {least:,} to {most:,}"
+        checks.append(Check(name, values[name], expected, "no", f"Set {name} to {expected}."))
+    return number
+
+
+def _fraction_check(values: Mapping[str, str], checks: list[Check]) -> None:
+    text = values["data_validation_fraction"]
+    if not _NUMBER.fullmatch(text) or not 0 < float(text) < 1:
+        name, expected = "data_validation_fraction", "a share above 0 and below 1"
+        checks.append(Check(name, text, expected, "no", f"Set {name} to {expected}, such as 0.1."))
+
+
+def _seeds_check(text: str, checks: list[Check]) -> int:
+    """Number of seeds, without making the list: a slip of the pen may name a billion."""
+    try:
+        matches = [_RANGE.fullmatch(part) for part in text.split(",")]
+        counts = [_length(match) for match in matches if match]
+    except ValueError:
+        counts = []
+    total = sum(counts)
+    good = bool(counts) and len(counts) == len(matches) and 1 <= total <= MOST_SEEDS and min(counts) > 0
+    expected = f"ranges of 1 to {MOST_SEEDS:,} seeds, such as 1-25000"
+    if not good:
+        checks.append(Check("gan_seeds", text, expected, "no", f"Set gan_seeds to {expected}."))
+    return total
+
+
+def _length(match: re.Match[str]) -> int:
+    first, last = int(match[1]), int(match[2] or match[1])
+    part, parts = int(match[3] or 1), int(match[4] or 1)
+    count = last + 1 - first
+    if not 1 <= part <= parts <= count:
+        raise ValueError(f"no range: {match[0]}")
+    return count * part // parts - count * (part - 1) // parts
+
+
+def _config_check(values: Mapping[str, str], numbers: Mapping[str, float], checks: list[Check]) -> GanConfig | None:
+    size, preset = int(numbers["data_size"]), values["gan_preset"]
+    labels = ("negative", "positive") if values["conditional"].lower() in ("true", "1") else ("one",)
+    try:
+        config = configure(
+            preset, size=size, channels=int(numbers["data_channels"]), labels=labels, kimg=numbers["gan_kimg"]
+        )
+    except ValueError as error:
+        expected = f"a preset ({', '.join(PRESETS)}) and a size that is a power of two from 32 to 1024"
+        checks.append(Check("GAN settings", f"{preset} at {size} pixels", expected, "no", str(error)))
+        return None
+    length = f"{config.kimg:,.10g} kimg, {config.channels} channel{'s' * (config.channels > 1)}"
+    checks.append(Check("GAN settings", f"{preset} at {size} x {size}, {length}", "a known preset and size", "yes"))
+    return config
+
+
+def _canonical(name: str, value: str) -> str:
+    """`256.0` as `256`: a pipeline passes the same number in either spelling."""
+    if name.endswith(_TEXTS) or not _NUMBER.fullmatch(value):
+        return value
+    number = float(value)
+    return str(int(number)) if number.is_integer() and abs(number) < 2**53 else repr(number)
+
+
+def _hash(values: list[object]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
