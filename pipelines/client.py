@@ -1,0 +1,258 @@
+"""Send the pipeline to a Kubeflow Pipelines server: one run now, or a schedule of runs."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from components._image import CPU_IMAGE, GPU_IMAGE
+from pipelines.connection import ENDPOINT, Server, connect, explained, page_url, said_by
+from pipelines.cron import checked_cron, checked_moment
+from pipelines.job import Job, package, parameters, pipeline_yaml, settings_in, two_classes
+from pipelines.parameters import PRESETS
+
+if TYPE_CHECKING:
+    from kfp.client import Client
+
+_PAGE = 100
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What the server made of it: the id, and the page that shows it."""
+
+    id: str
+    url: str
+
+
+def submit(server: Server, job: Job) -> Sent:
+    """Start one run.
+
+    Args:
+        server: Where to send.
+        job: What to run.
+
+    Returns:
+        The run.
+
+    Raises:
+        ValueError: The server refuses the values, or wants a namespace.
+        PermissionError: The server wants a token, or this one may not.
+        ConnectionError: No Kubeflow Pipelines answers there.
+    """
+    with explained(server), package(job) as path:
+        client = connect(server)
+        run = client.run_pipeline(job_name=job.name, **_common(client, server, job, path))
+    return Sent(run.run_id, page_url(server, f"runs/details/{run.run_id}"))
+
+
+def schedule(
+    server: Server,
+    job: Job,
+    *,
+    cron: str,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    replace: bool = False,
+) -> Sent:
+    """Start runs again and again, one at a time; of those that fell due while one ran, only the latest.
+
+    Args:
+        server: Where to send.
+        job: What to run.
+        cron: Six fields, seconds first.
+        start: When the schedule begins; None = now.
+        end: When it ends; None = never.
+        replace: Delete the schedules of the same name, once this one exists.
+
+    Returns:
+        The schedule.
+
+    Raises:
+        ValueError: As `submit`; or a schedule has this name, or the times cannot be read.
+        PermissionError: As `submit`.
+        ConnectionError: As `submit`.
+    """
+    cron = checked_cron(cron)
+    if start and end and end <= start:
+        raise ValueError(f"--end must be later than --start. Received {_rfc3339(start)} and {_rfc3339(end)}.")
+    with explained(server), package(job) as path:
+        client = connect(server)
+        old = [found for found in _schedules(client, server) if found.display_name == job.name]
+        if old and not replace:
+            raise ValueError(
+                f"A schedule named {job.name!r} exists: {_schedule_url(server, old[0].recurring_run_id)}. Give this "
+                "one another name by --name, or let it take the other one's place by --replace."
+            )
+        new = client.create_recurring_run(
+            job_name=job.name,
+            cron_expression=cron,
+            start_time=_rfc3339(start),
+            end_time=_rfc3339(end),
+            max_concurrency=1,
+            no_catchup=True,
+            enabled=True,
+            **_common(client, server, job, path),
+        )
+        sent = Sent(new.recurring_run_id, _schedule_url(server, new.recurring_run_id))
+        for found in old:
+            _delete(client, server, found.recurring_run_id, sent)
+    return sent
+
+
+def add_submit(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command `submit`.
+
+    Args:
+        commands: Commands of `python -m pipelines`.
+    """
+    parser = commands.add_parser("submit", help="start one run on a Kubeflow cluster")
+    parser.add_argument("--name", default="", help="name of the run (default: experiment and time)")
+    _add_job(parser)
+    _add_server(parser)
+    parser.set_defaults(run=_submit)
+
+
+def add_schedule(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command `schedule`.
+
+    Args:
+        commands: Commands of `python -m pipelines`.
+    """
+    parser = commands.add_parser("schedule", help="start runs again and again on a Kubeflow cluster, one at a time")
+    parser.add_argument("--name", required=True, help="name of the schedule")
+    parser.add_argument("--cron", required=True, metavar="FIELDS", help="six fields, seconds first: '0 0 2 * * SUN'")
+    parser.add_argument("--start", default="", metavar="TIME", help="first moment, 2027-01-31T02:00:00Z (default: now)")
+    parser.add_argument("--end", default="", metavar="TIME", help="last moment (default: none)")
+    parser.add_argument("--replace", action="store_true", help="delete schedules of that name, once this one exists")
+    _add_job(parser)
+    _add_server(parser)
+    parser.set_defaults(run=_schedule)
+
+
+def _add_job(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--source", required=True, metavar="URI", help="gs:// or s3:// address, one folder a class")
+    parser.add_argument("--classes", default="", metavar="NEGATIVE,POSITIVE", help="names of the two classes' folders")
+    parser.add_argument("--preset", choices=PRESETS, default="config-e", help="sizes, lengths (default: %(default)s)")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any pipeline parameter")
+    parser.add_argument("--experiment", default="synthetic-training-set", help="made if missing (default: %(default)s)")
+    parser.add_argument("--pipeline-root", default="", metavar="URI", help="where artifacts go (default: the server's)")
+    parser.add_argument("--service-account", default="", metavar="NAME", help="of the pods (default: the server's)")
+    parser.add_argument("--no-cache", action="store_true", help="do every step anew, those done before too")
+    parser.add_argument("--pipeline-file", default="", metavar="YAML", help="compiled pipeline (default: compile now)")
+    parser.add_argument("--per-class", action="store_true", help="one GAN a class, not one class-conditional GAN")
+    parser.add_argument(
+        "--rounds", type=int, default=1, metavar="N", help="rounds of new images (default: %(default)s)"
+    )
+    parser.add_argument("--generation-shards", type=int, default=1, metavar="N", help="1 to 16 (default: %(default)s)")
+    parser.add_argument("--image-cpu", default=CPU_IMAGE, metavar="REF", help="best name@sha256 (default: %(default)s)")
+    parser.add_argument("--image-gpu", default=GPU_IMAGE, metavar="REF", help="best name@sha256 (default: %(default)s)")
+
+
+def _add_server(parser: argparse.ArgumentParser) -> None:
+    endpoint = os.environ.get(ENDPOINT, "")
+    parser.add_argument("--endpoint", default=endpoint, metavar="URL", help=f"the server (default: ${ENDPOINT})")
+    parser.add_argument("--namespace", default="", metavar="NAME", help="needed where the server has several users")
+    parser.add_argument("--token-file", default="", metavar="FILE", help="its token says who sends")
+    parser.add_argument("--ca-file", default="", metavar="FILE", help="authority of the server's certificate, PEM")
+
+
+def _submit(parsed: argparse.Namespace) -> int:
+    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    name = parsed.name or f"{parsed.experiment} {now}"
+    return _send("Run", parsed, lambda server: submit(server, _job(parsed, name)))
+
+
+def _schedule(parsed: argparse.Namespace) -> int:
+    def send(server: Server) -> Sent:
+        cron = checked_cron(parsed.cron)
+        start, end = checked_moment(parsed.start, "--start"), checked_moment(parsed.end, "--end")
+        job = _job(parsed, parsed.name)
+        return schedule(server, job, cron=cron, start=start, end=end, replace=parsed.replace)
+
+    return _send("Schedule", parsed, send)
+
+
+def _send(what: str, parsed: argparse.Namespace, send: Callable[[Server], Sent]) -> int:
+    # Its warnings of each attempt to connect would hide our one sentence.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+    try:
+        sent = send(Server(parsed.endpoint, parsed.namespace, parsed.token_file, parsed.ca_file))
+    except (ValueError, OSError) as error:
+        sys.stdout.write(f"{error}\n")
+        return 1
+    sys.stdout.write(f"{what} {sent.id}: {sent.url}\n")
+    return 0
+
+
+def _job(parsed: argparse.Namespace, name: str) -> Job:
+    pipeline = pipeline_yaml(
+        parsed.pipeline_file,
+        conditional=not parsed.per_class,
+        rounds=parsed.rounds,
+        generation_shards=parsed.generation_shards,
+        image_cpu=parsed.image_cpu,
+        image_gpu=parsed.image_gpu,
+    )
+    values = parameters(
+        pipeline,
+        source=parsed.source,
+        classes=two_classes(parsed.classes),
+        preset=parsed.preset,
+        settings=settings_in(parsed.set),
+    )
+    return Job(
+        pipeline,
+        values,
+        experiment=parsed.experiment,
+        name=name,
+        service_account=parsed.service_account,
+        pipeline_root=parsed.pipeline_root,
+        cache=not parsed.no_cache,
+    )
+
+
+def _delete(client: "Client", server: Server, old: str, new: Sent) -> None:
+    from kfp_server_api import ApiException
+
+    try:
+        client.delete_recurring_run(old)
+    except ApiException as error:
+        raise ValueError(
+            f"The new schedule is in force ({new.url}), but the one before could not be deleted, so that both start "
+            f"runs. Delete it by hand: {_schedule_url(server, old)}. The server said: {said_by(error)}"
+        ) from error
+
+
+def _common(client: "Client", server: Server, job: Job, path: str) -> dict[str, Any]:
+    experiment = client.create_experiment(job.experiment, namespace=server.namespace or None)
+    return {
+        "experiment_id": experiment.experiment_id,
+        "pipeline_package_path": path,
+        "params": dict(job.parameters),
+        "pipeline_root": job.pipeline_root or None,
+        "service_account": job.service_account or None,
+    }
+
+
+def _schedules(client: "Client", server: Server) -> Iterator[Any]:
+    token = ""
+    while True:
+        namespace = server.namespace or client.get_user_namespace() or None
+        page = client.list_recurring_runs(page_token=token, page_size=_PAGE, namespace=namespace)
+        yield from page.recurring_runs or []
+        token = page.next_page_token
+        if not token:
+            return
+
+
+def _schedule_url(server: Server, schedule_id: str) -> str:
+    return page_url(server, f"recurringrun/details/{schedule_id}")
+
+
+def _rfc3339(moment: datetime | None) -> str | None:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moment else None
