@@ -22,6 +22,9 @@ def compare_classifiers(
     audit: Input[Artifact] | None = None,
     endpoint: str = "auc",
     margin: float = 0.05,
+    report_uri: str = "",
+    run_key: str = "",
+    data_version: str = "",
 ) -> NamedTuple("ComparisonVerdict", [("verdict", str), ("sentence", str)]):
     """Compare two classifiers on the same test images, and write the report.
 
@@ -32,6 +35,9 @@ def compare_classifiers(
         audit: Audit of the synthetic images.
         endpoint: What is compared: "auc", "accuracy", "sensitivity" or "specificity".
         margin: Largest loss that still counts as no worse, declared before the test.
+        report_uri: Stable address where report and verdict are kept beside the last ones; empty = nowhere.
+        run_key: What the run is known by there.
+        data_version: Version of the data, to be shown there.
 
     Returns:
         report: Folder with the report and the comparison in numbers.
@@ -50,6 +56,9 @@ def compare_classifiers(
         audit=audit.path if audit else "",
         endpoint=endpoint,
         margin=margin,
+        report_uri=report_uri,
+        run_key=run_key,
+        data_version=data_version,
     )
     page.uri = report.uri + "/report.html"
     metrics.log_metric("difference", compared.difference)

@@ -20,7 +20,8 @@ def generate_images(
     Args:
         generator: Kept snapshot of a training run.
         label: Class to make; "all" = every class that the generator knows.
-        seeds: Latent seeds, as "1-25000" or "1-10,20"; "1-100+2" = the second range of that length after 1-100.
+        seeds: Latent seeds, as "1-25000" or "1-10,20"; "1-100+2" = the second range of that length after 1-100,
+            and "1-100:2/4" = the second of its four parts.
         truncation_psi: Spread of the latents: 0 = the average image, 1 = as trained, above 1 = wider.
 
     Returns:

@@ -26,6 +26,7 @@ def prepare_images(
     validation_fraction: float = 0.1,
     mask_pattern: str = "*_mask*",
     seed: int = 0,
+    split_uri: str = "",
     data_version: str = "",
 ) -> NamedTuple("PreparedClasses", [("negative_class", str), ("positive_class", str)]):
     """Turn labelled images into image sets for training, validation and test.
@@ -40,6 +41,8 @@ def prepare_images(
         validation_fraction: Share of the other images that go to validation, 0 to 1.
         mask_pattern: Files whose name fits this pattern are lesion masks and are left out.
         seed: Seed of the split.
+        split_uri: Stable address where the split is kept over runs, read, extended and written back; empty = the split
+            is made anew.
         data_version: Any text that changes with the content of the source. It is part of the cache key and does
             nothing else: Kubeflow sees the address of the source, not what lies there.
 
@@ -66,6 +69,7 @@ def prepare_images(
         validation_fraction=validation_fraction,
         mask_pattern=mask_pattern,
         seed=seed,
+        split_uri=split_uri,
     )
     metrics.log_metric("num_train", prepared.num_train)
     metrics.log_metric("num_validation", prepared.num_validation)

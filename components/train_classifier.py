@@ -18,6 +18,9 @@ def train_classifier(
     recipe: str = "standard",
     epochs: int = 50,
     batch_size: int = 32,
+    checkpoint_uri: str = "",
+    checkpoint_name: str = "classifier",
+    checkpoint_minutes: float = 10.0,
     seed: int = 0,
 ):
     """Train a classifier of the two classes.
@@ -31,6 +34,10 @@ def train_classifier(
         recipe: "standard", or "reference" for the published experiment as it was.
         epochs: Epochs at most.
         batch_size: Images in a training step.
+        checkpoint_uri: Stable gs:// or s3:// address, or mounted folder, for the state to resume from after a lost
+            node; empty = beside the classifier, which is lost with the pod.
+        checkpoint_name: Subfolder of `checkpoint_uri`, so that several classifiers can share it.
+        checkpoint_minutes: Minutes between two pushes of that state.
         seed: Seed of the weights, the order of the images and their augmentation.
 
     Returns:
@@ -49,6 +56,9 @@ def train_classifier(
         recipe=recipe,
         epochs=epochs,
         batch_size=batch_size,
+        checkpoint_uri=checkpoint_uri,
+        checkpoint_name=checkpoint_name,
+        checkpoint_minutes=checkpoint_minutes,
         seed=seed,
     )
     metrics.log_metric("validation_auc", trained.validation_auc)

@@ -18,7 +18,9 @@ def train_gan(
     preset: str = "config-e",
     kimg: float = 0.0,
     keep_snapshots: int = 25,
+    start_uri: str = "",
     checkpoint_uri: str = "",
+    checkpoint_minutes: float = 10.0,
     seed: int = 0,
 ):
     """Train StyleGAN2 on one class, or on all classes with one class-conditional network.
@@ -29,8 +31,11 @@ def train_gan(
         preset: Row of the table of presets: "demo", "config-e" or "config-f".
         kimg: Length of training in thousands of real images shown; 0 = the preset's.
         keep_snapshots: Snapshots kept at most, thinned evenly as training goes on.
-        checkpoint_uri: Stable folder, local or mounted, for the state to resume from after a lost node; empty =
-            beside the run, which is lost with the pod.
+        start_uri: Folder or gs:// or s3:// address of a generator to start from, such as the last released one;
+            empty, or nothing there yet = from random weights.
+        checkpoint_uri: Stable gs:// or s3:// address, or mounted folder, for the state to resume from after a lost
+            node; empty = beside the run, which is lost with the pod.
+        checkpoint_minutes: Minutes between two pushes of that state.
         seed: Seed of the weights, the latents and the order of the images.
 
     Returns:
@@ -46,7 +51,9 @@ def train_gan(
         preset=preset,
         kimg=kimg,
         keep_snapshots=keep_snapshots,
+        start_uri=start_uri,
         checkpoint_uri=checkpoint_uri,
+        checkpoint_minutes=checkpoint_minutes,
         seed=seed,
     )
     metrics.log_metric("kimg", trained.kimg)

@@ -6,8 +6,10 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from components._image import CPU_IMAGE, GPU_IMAGE
+from pipelines.client import add_schedule, add_submit
 from pipelines.parameters import PRESETS
 
 INTERRUPTED = 130
@@ -26,6 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="command")
     _add_compile(commands)
     _add_local(commands)
+    add_submit(commands)
+    add_schedule(commands)
     parsed = parser.parse_args(arguments)
     return parsed.run(parsed)
 
@@ -54,15 +58,26 @@ def _add_local(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def _add_graph(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--per-class", action="store_true", help="one GAN a class, not one class-conditional GAN")
+    parser.add_argument("--rounds", type=int, default=1, help="rounds of new images for the student (default: 1)")
+    parser.add_argument("--generation-shards", type=int, default=1, help="steps that share a class's images, to 16")
     parser.add_argument("--image-cpu", default=CPU_IMAGE, metavar="REF", help="best name@sha256 (default: %(default)s)")
     parser.add_argument("--image-gpu", default=GPU_IMAGE, metavar="REF", help="best name@sha256 (default: %(default)s)")
+
+
+def graph_of(parsed: argparse.Namespace) -> dict[str, Any]:
+    """What `synthetic_training_set` takes, from the words of a command line."""
+    return {
+        "conditional": not parsed.per_class,
+        "rounds": parsed.rounds,
+        "generation_shards": parsed.generation_shards,
+    }
 
 
 def _compile(parsed: argparse.Namespace) -> int:
     from pipelines.compilation import manifests
 
     say = _speaker()
-    fresh = manifests(conditional=not parsed.per_class, image_cpu=parsed.image_cpu, image_gpu=parsed.image_gpu)
+    fresh = manifests(**graph_of(parsed), image_cpu=parsed.image_cpu, image_gpu=parsed.image_gpu)
     files = {parsed.output / name: text for name, text in fresh.items()}
     if parsed.check:
         stale = [path for path, text in files.items() if not path.is_file() or path.read_text() != text]
@@ -88,7 +103,7 @@ def _local(parsed: argparse.Namespace) -> int:
             classes=_classes(parsed.classes),
             preset=parsed.preset,
             settings=_settings(parsed.set),
-            conditional=not parsed.per_class,
+            **graph_of(parsed),
             runner=parsed.runner,
             image_cpu=parsed.image_cpu,
             image_gpu=parsed.image_gpu,

@@ -32,17 +32,27 @@ def compiled(component: BaseComponent, *, image_cpu: str = CPU_IMAGE, image_gpu:
     return text
 
 
-def manifests(*, conditional: bool = True, image_cpu: str = CPU_IMAGE, image_gpu: str = GPU_IMAGE) -> dict[str, str]:
+def manifests(
+    *,
+    conditional: bool = True,
+    rounds: int = 1,
+    generation_shards: int = 1,
+    image_cpu: str = CPU_IMAGE,
+    image_gpu: str = GPU_IMAGE,
+) -> dict[str, str]:
     """Compile the pipeline and each component.
 
     Args:
-        conditional: One class-conditional network for both classes; otherwise one network a class.
+        conditional: See `synthetic_training_set`.
+        rounds: See `synthetic_training_set`.
+        generation_shards: See `synthetic_training_set`.
         image_cpu: See `compiled`.
         image_gpu: See `compiled`.
 
     Returns:
         YAML by the name of its file, below `manifests/`.
     """
-    parts = {"pipelines/synthetic_training_set.yaml": synthetic_training_set(conditional=conditional)}
-    parts |= {f"components/{verb}.yaml": getattr(components, verb) for verb in components.__all__}
+    pipeline = synthetic_training_set(conditional=conditional, rounds=rounds, generation_shards=generation_shards)
+    parts = {"pipelines/synthetic_training_set.yaml": pipeline}
+    parts |= {f"components/{name}.yaml": getattr(components, name) for name in components.__all__}
     return {name: compiled(part, image_cpu=image_cpu, image_gpu=image_gpu) for name, part in parts.items()}

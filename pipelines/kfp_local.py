@@ -5,13 +5,15 @@ What kfp.local 2.17 does otherwise, each held by a test:
 - DockerRunner reports a failed container as a success (kubeflow/pipelines #13332).
 - The cache never finds a step with a Metrics output, because it looks for a file that such artifacts do not have.
 - `dsl.If` on a named output is skipped in silence.
-- After a failed step it goes on with the steps that do not need it, and the cause is lost in the output of all.
+- After a failed step it goes on with the steps that do not need it, and the cause is lost in the output of all. Here
+  only the exit task, which says what happened, still runs.
 - An interrupt leaves the process of the step behind.
 - The word "python3" is exchanged in the arguments of a step too, and a Python whose path holds a space cannot start.
 """
 
 import codecs
 import contextlib
+import json
 import logging
 import os
 import re
@@ -32,6 +34,7 @@ from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
 from kfp.local import cache, docker_task_handler, status, subprocess_task_handler
 from kfp.local.orchestrator import enhanced_dag_orchestrator, task_executor
+from kfp.pipeline_spec import pipeline_spec_pb2
 
 from regan.progress import duration
 
@@ -49,6 +52,7 @@ _HOUSEKEEPING = (
 _SCRIPT = '"$program_path/ephemeral_component.py"'
 _TRACEBACK = "Traceback (most recent call last):"
 _MOST_CAUSE_LINES = 12
+_AFTER_ALL = pipeline_spec_pb2.PipelineTaskSpec.TriggerPolicy.TriggerStrategy.ALL_UPSTREAM_TASKS_COMPLETED
 
 
 @dataclass
@@ -114,6 +118,7 @@ class LocalRun:
         self._started = time.monotonic()
         self._here = threading.local()
         self._one_at_a_time = threading.Lock()
+        self._failure: StepError | None = None
 
     def __call__(
         self, pipeline: BaseComponent, arguments: Mapping[str, Any], *, runner: Any, pipeline_root: Path
@@ -134,7 +139,13 @@ class LocalRun:
         pipeline_root.mkdir(parents=True, exist_ok=True)
         with (self._logs / "kfp.log").open("w") as log, _quiet(log), self._mended():
             kfp.local.init(runner, pipeline_root=str(pipeline_root), enable_caching=True)
-            pipeline(**arguments)
+            try:
+                pipeline(**arguments)
+            except RuntimeError:
+                if not self._failure:
+                    raise
+        if self._failure:
+            raise self._failure
 
     @contextlib.contextmanager
     def _mended(self) -> Iterator[None]:
@@ -154,12 +165,16 @@ class LocalRun:
 
     def _observed(self, execute: Callable[..., tuple[dict, status.Status]]) -> Callable:
         def execute_single_task(**task: Any) -> tuple[dict, status.Status]:
-            step = self._here.step = self._next_step(task["task_name"], task["task_spec"].task_info.name)
+            specification = task["task_spec"]
+            if self._failure and specification.trigger_policy.strategy != _AFTER_ALL:
+                return {}, status.Status.FAILURE
+            step = self._here.step = self._next_step(task["task_name"], specification.task_info.name)
             outputs, ended = execute(**task)
-            if ended != status.Status.SUCCESS:
-                raise StepError(step, cause_of_failure(step.tail, step.exit_status))
-            step.outputs = outputs
-            self._say_finished(step)
+            if ended == status.Status.SUCCESS:
+                step.outputs = outputs
+                self._say_finished(step)
+            elif not self._failure:
+                self._failure = StepError(step, cause_of_failure(step.tail, step.exit_status))
             return outputs, ended
 
         return execute_single_task
@@ -167,7 +182,9 @@ class LocalRun:
     def _next_step(self, task: str, title: str) -> Step:
         title = title.replace("-", " ")
         with self._one_at_a_time:
-            log = self._logs / f"{title.lower().replace(' ', '-')}.log"
+            name, used = title.lower().replace(" ", "-"), {step.log.stem for step in self.steps}
+            names = (name, *(f"{name}-{number}" for number in range(2, len(used) + 2)))  # the items of a loop
+            log = self._logs / f"{next(name for name in names if name not in used)}.log"
             self.steps.append(Step(task, title, len(self.steps) + 1, log, time.monotonic()))
             return self.steps[-1]
 
@@ -253,14 +270,22 @@ def with_this_python(command: list[str], executable: str) -> list[str]:
 
 
 def num_tasks(specification: Any) -> int:
-    """Number of tasks in a compiled pipeline, those behind conditions too.
+    """Number of tasks in a compiled pipeline, those behind conditions and each item of a loop too.
 
     Args:
         specification: Its PipelineSpec.
     """
-    dags = [specification.root, *specification.components.values()]
-    names = [task.component_ref.name for dag in dags for task in dag.dag.tasks.values()]
-    return sum(specification.components[name].WhichOneof("implementation") == "executor_label" for name in names)
+
+    def tasks_in(component: Any) -> int:
+        if component.WhichOneof("implementation") == "executor_label":
+            return 1
+        return sum(
+            len(json.loads(task.parameter_iterator.items.raw or "[0]"))
+            * tasks_in(specification.components[task.component_ref.name])
+            for task in component.dag.tasks.values()
+        )
+
+    return tasks_in(specification.root)
 
 
 def figures_of(outputs: Mapping[str, Any]) -> dict[str, float]:

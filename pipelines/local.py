@@ -7,6 +7,7 @@ and an interrupted or failed run goes on after its finished steps.
 
 import hashlib
 import json
+import os
 import resource
 import shutil
 import sys
@@ -25,29 +26,14 @@ from pipelines import machine
 from pipelines.compilation import compiled
 from pipelines.kfp_local import LocalRun, Step, figures_of
 from pipelines.parameters import PRESETS, share_for_test, typed
-from pipelines.source import Source
 from pipelines.synthetic_training_set import synthetic_training_set
 from regan.data import phantom
+from regan.data.listing import SourceListing
 from regan.progress import duration
+from regan.storage import is_uri
 
 PHANTOM_SETTINGS = {"per_class": 600, "size": 64, "seed": 0}  # 150 a class for the test leave 405 to train on
-
-# What GAN training computes depends on these parameters and parts of regan/ alone, its length aside: `gan_kimg` may be
-# raised. A trainer refuses a checkpoint of another configuration or of other images.
-READ_BY_TRAINING = (
-    "data_version",
-    "negative_class",
-    "positive_class",
-    "data_size",
-    "data_channels",
-    "data_mask_pattern",
-    "data_validation_fraction",
-    "data_seed",
-    "test_per_class",
-    "gan_preset",
-    "gan_seed",
-)
-_RUN_BY_TRAINING = ("backend", "data", "gan")
+_RUN_BY_TRAINING = ("backend", "classifier", "data", "gan")
 
 
 @dataclass(frozen=True)
@@ -60,7 +46,9 @@ class Request:
         classes: Negative and positive class; empty = told by the source.
         preset: Row of `PRESETS`.
         settings: Pipeline parameters that override the preset's, as text.
-        conditional: One class-conditional network, otherwise one a class.
+        conditional: See `synthetic_training_set`.
+        rounds: See `synthetic_training_set`.
+        generation_shards: See `synthetic_training_set`.
         runner: "subprocess", or "docker" for containers.
         image_cpu: Image of the steps that run no network, for containers.
         image_gpu: Image of the steps that run a network, for containers.
@@ -72,6 +60,8 @@ class Request:
     preset: str = "demo"
     settings: Mapping[str, str] = field(default_factory=dict)
     conditional: bool = True
+    rounds: int = 1
+    generation_shards: int = 1
     runner: str = "subprocess"
     image_cpu: str = CPU_IMAGE
     image_gpu: str = GPU_IMAGE
@@ -94,24 +84,24 @@ def run(request: Request, say: Callable[[str], None]) -> list[Step]:
         pipelines.kfp_local.StepError: A step failed.
     """
     started, output = time.monotonic(), request.output.absolute()
-    text = compiled(synthetic_training_set(conditional=request.conditional))
+    graph = {name: getattr(request, name) for name in ("conditional", "rounds", "generation_shards")}
+    text = compiled(synthetic_training_set(**graph))
     settings = typed(request.settings, next(yaml.safe_load_all(text)))
     with machine.alone_in(output) as lock:
         (output / "report.html").unlink(missing_ok=True)
-        source = Source.open(request.source or str(_phantoms(output, say)))
+        source = SourceListing.open(request.source or str(_phantoms(output, say)))
         parameters = _parameters(request, settings, source, output, say)
-        steps = _run_steps(request, machine.for_this_machine(text, _images(request)), parameters, source, say, lock)
+        steps = _run_steps(request, machine.for_this_machine(text, _images(request)), parameters, say, lock)
         for line in _summary(steps, output, parameters):
             say(line)
         memory = f", peak memory {_peak_memory():.1f} GB" if request.runner == "subprocess" else ""
         kept = f"{sum(not step.ran for step in steps)} of {len(steps)} steps kept from an earlier run"
         say(f"Time {duration(time.monotonic() - started)} ({kept}){memory}")
-        say(f"Report: {_short(output / 'report.html')}")
     return steps
 
 
 def _run_steps(
-    request: Request, text: str, parameters: Mapping[str, Any], source: Source, say: Callable[[str], None], lock: IO
+    request: Request, text: str, parameters: Mapping[str, Any], say: Callable[[str], None], lock: IO
 ) -> list[Step]:
     output = request.output.absolute()
     (output / "pipeline.yaml").write_text(text)
@@ -120,7 +110,7 @@ def _run_steps(
         output / "logs",
         say,
         environment=machine.step_environment(),
-        volumes=_volumes(source, parameters),
+        volumes=_volumes(parameters),
         lock=lock,
     )
     local_run(
@@ -142,7 +132,7 @@ def _phantoms(output: Path, say: Callable[[str], None]) -> Path:
 
 
 def _parameters(
-    request: Request, settings: Mapping[str, Any], source: Source, output: Path, say: Callable[[str], None]
+    request: Request, settings: Mapping[str, Any], source: SourceListing, output: Path, say: Callable[[str], None]
 ) -> dict[str, Any]:
     negative, positive = request.classes or (("", "") if request.source else phantom.LABELS)
     parameters = {
@@ -152,13 +142,20 @@ def _parameters(
         "data_version": source.version,
         "test_per_class": 150,
         "data_mask_pattern": "*_mask*",
+        "gpu_count": "0",  # the machine is taken as it is
+        "gpu_count_gan": "0",
         **PRESETS[request.preset],
         **settings,
     }
     counts = source.counts(negative, positive, parameters["data_mask_pattern"])
     if counts and "test_per_class" not in settings:
         parameters["test_per_class"] = _share_for_test(counts, parameters["test_per_class"], say)
-    return {"gan_checkpoint_uri": str(output / "checkpoints" / _checkpoint_name(request, parameters)), **parameters}
+    parameters = {"gpu_checkpoint_uri": str(output / "checkpoints" / _checkpoint_name(request)), **parameters}
+    return {name: _absolute(value) if name.endswith("_uri") else value for name, value in parameters.items()}
+
+
+def _absolute(uri: str) -> str:
+    return uri if not uri or is_uri(uri) else os.path.abspath(os.path.expanduser(uri))
 
 
 def _share_for_test(counts: Mapping[str, int], wanted: int, say: Callable[[str], None]) -> int:
@@ -173,11 +170,10 @@ def _share_for_test(counts: Mapping[str, int], wanted: int, say: Callable[[str],
     return share
 
 
-def _checkpoint_name(request: Request, parameters: Mapping[str, Any]) -> str:
-    """A name that is the same as long as GAN training would compute the same."""
+def _checkpoint_name(request: Request) -> str:
+    """A name that is the same as long as our code trains the same; the preflight adds data and settings."""
     code = machine.code_version(machine.PACKAGE, _RUN_BY_TRAINING)
-    read = {name: parameters.get(name) for name in READ_BY_TRAINING}
-    key = [code, machine.step_environment()["KERAS_BACKEND"], request.conditional, read]
+    key = [code, machine.step_environment()["KERAS_BACKEND"], request.conditional]
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -189,13 +185,18 @@ def _images(request: Request) -> dict[str, str]:
 
 def _runner(request: Request, output: Path, parameters: Mapping[str, Any]) -> Any:
     if request.runner == "docker":
-        return machine.container_runner([output / "artifacts", Path(parameters["gan_checkpoint_uri"])])
+        folders = [Path(path) for path, mode in _volumes(parameters).items() if mode == "rw"]
+        return machine.container_runner([output / "artifacts", *folders])
     return machine.process_runner()
 
 
-def _volumes(source: Source, parameters: Mapping[str, Any]) -> dict[str, str]:
-    local = {source.uri: "ro", parameters["gan_checkpoint_uri"]: "rw"}
-    return {path: mode for path, mode in local.items() if "://" not in path}
+def _volumes(parameters: Mapping[str, Any]) -> dict[str, str]:
+    """Local folders that the steps see: the source to read, those of all other addresses to write."""
+    return {
+        path: "ro" if name == "source_uri" else "rw"
+        for name, path in parameters.items()
+        if name.endswith("_uri") and path and not is_uri(path)
+    }
 
 
 def _peak_memory() -> float:
@@ -206,7 +207,11 @@ def _peak_memory() -> float:
 
 def _summary(steps: list[Step], output: Path, parameters: Mapping[str, Any]) -> Iterator[str]:
     done = {step.title: step for step in steps}
-    compared, audited = done["compare classifiers"], done["audit images"]
+    checked = done["preflight"].outputs
+    if checked["go"] != "yes":
+        yield "Nothing new: source and settings are those of the last verdict. --set data_unchanged=run goes on anyway."
+        return
+    compared = done["compare classifiers"]
     shutil.copyfile(Path(compared.outputs["report"].path, "report.html"), output / "report.html")
     figures, endpoint = figures_of(compared.outputs), parameters.get("report_endpoint", "auc")
     auc = "   ".join(
@@ -219,11 +224,14 @@ def _summary(steps: list[Step], output: Path, parameters: Mapping[str, Any]) -> 
         f"Difference in {endpoint}, student minus teacher: {figures['difference']:+.3f} "
         f"(95 % interval {figures['lower']:+.3f} to {figures['upper']:+.3f})"
     )
-    yield f"Audit of the synthetic images: {audited.outputs['verdict']}"
-    if "publish images" in done:
-        yield f"Release: {_short(Path(done['publish images'].outputs['release'].path))}"
-    else:
+    verdicts = [step.outputs["verdict"] for step in steps if step.title.startswith("audit images")]
+    yield f"Audit of the synthetic images: {', '.join(verdicts)}"
+    for step in steps:
+        if step.title.startswith("publish images"):
+            yield f"Release: {_short(Path(step.outputs['release'].path))}"
+    if "failed" in verdicts:
         yield "Nothing was released, because the audit failed; the report says what failed."
+    yield f"Report: {_short(output / 'report.html')}"
 
 
 def _short(path: Path) -> str:

@@ -1,11 +1,15 @@
-"""Where each step runs on a cluster: the only file that asks for GPUs, nodes, shared memory, retries and deadlines.
+"""Where each step runs on a cluster: the only file that asks for GPUs, nodes, memory, scratch space and retries.
 
 kfp.local ignores all of it. The facts behind the settings, with kfp 2.17:
 
 - The number of GPUs is a string. An integer compiles and is dropped, and the pod starts without a GPU.
+- Type and number reach a step inside an exit handler or a condition only when they are registered: the two setters
+  leave the group without these inputs, and the pod would not start.
 - The model of GPU is a node label, so it is chosen by the node selector. Selector and tolerations are pipeline
   parameters, so that a person picks the node pool in the UI; `{}` and `[]` mean no constraint.
 - The longest time between the first start and the last retry is an hour unless told, which would kill long training.
+- Retries hold for a step inside an exit handler or a condition, because they belong to the step's own template. They do
+  not hold inside a loop (kubeflow/pipelines #12389).
 """
 
 from dataclasses import dataclass
@@ -14,15 +18,47 @@ from kfp import kubernetes
 from kfp.dsl import PipelineTask
 from kfp.dsl.pipeline_channel import PipelineParameterChannel
 
-RETRIES = {"num_retries": 6, "backoff_duration": "60s", "backoff_factor": 1.0, "backoff_max_duration": "30d"}
-SHARED_MEMORY = "8Gi"  # TensorFlow and NCCL pass batches and gradients through /dev/shm; the default is 64 MiB
 HOUR = 3600
-DEADLINES = {  # seconds from the start of the pod; config-e at 256 takes 3 to 4 days on two V100
-    "train-gan": 14 * 24 * HOUR,
-    "train-classifier": 3 * 24 * HOUR,
-    "generate-images": 24 * HOUR,
+RETRIES = {"num_retries": 6, "backoff_duration": "60s", "backoff_factor": 1.0, "backoff_max_duration": "30d"}
+AT_ONCE = {"num_retries": 1, "backoff_duration": "10s", "backoff_factor": 1.0, "backoff_max_duration": "300s"}
+SHARED_MEMORY = "8Gi"  # TensorFlow and NCCL pass batches and gradients through /dev/shm; the default is 64 MiB
+SCRATCH = "/tmp"  # the only folder that the images write to besides the artifacts; HOME lies there
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a step uses.
+
+    Attributes:
+        cpu: Cores, requested.
+        memory: Memory of the host, requested.
+        memory_limit: Memory at which the step is ended; shared memory counts.
+        scratch: Limit of its temporary files.
+        hours: Deadline, from the start of the pod.
+    """
+
+    cpu: str
+    memory: str
+    memory_limit: str
+    scratch: str
+    hours: int
+
+
+NEEDS = {
+    "preflight": Needs("500m", "512Mi", "2Gi", "1Gi", hours=1),
+    "prepare-images": Needs("2", "2Gi", "8Gi", "100Gi", hours=12),
+    "train-gan": Needs("4", "8Gi", "32Gi", "100Gi", hours=14 * 24),  # config-e at 256: 3 to 4 days on two V100
+    "select-snapshot": Needs("4", "8Gi", "32Gi", "50Gi", hours=12),
+    "generate-images": Needs("4", "8Gi", "32Gi", "50Gi", hours=24),
+    "filter-images": Needs("4", "8Gi", "32Gi", "50Gi", hours=12),
+    "filter-image-shards": Needs("4", "8Gi", "32Gi", "50Gi", hours=12),
+    "train-classifier": Needs("4", "8Gi", "32Gi", "100Gi", hours=3 * 24),
+    "evaluate-classifier": Needs("4", "8Gi", "32Gi", "50Gi", hours=12),
+    "audit-images": Needs("4", "8Gi", "32Gi", "50Gi", hours=12),
+    "compare-classifiers": Needs("1", "1Gi", "4Gi", "1Gi", hours=1),
+    "publish-images": Needs("1", "1Gi", "4Gi", "50Gi", hours=12),
+    "explain-run": Needs("500m", "512Mi", "2Gi", "1Gi", hours=1),
 }
-DEADLINE = 12 * HOUR
 
 
 @dataclass(frozen=True)
@@ -33,7 +69,7 @@ class Gpu:
         type: Resource name of the device plugin, such as `nvidia.com/gpu`.
         count: Number of GPUs, a string.
         node_selector: Labels of the nodes, a dictionary.
-        tolerations: Taints to tolerate, a list of dictionaries as in a pod's specification.
+        tolerations: Taints to tolerate, a list of dictionaries as in a pod's specification; those of spot nodes too.
     """
 
     type: PipelineParameterChannel
@@ -53,10 +89,11 @@ def on_gpu(task: PipelineTask, gpu: Gpu) -> PipelineTask:
         The same step.
     """
     task.set_accelerator_type(gpu.type).set_accelerator_limit(gpu.count)
+    task.register_pipeline_channels([gpu.type, gpu.count])
     kubernetes.add_node_selector_json(task, gpu.node_selector)
     kubernetes.add_toleration_json(task, gpu.tolerations)
     kubernetes.empty_dir_mount(task, "shm", "/dev/shm", medium="Memory", size_limit=SHARED_MEMORY)
-    return _kept_alive(task)
+    return on_cpu(task)
 
 
 def on_cpu(task: PipelineTask) -> PipelineTask:
@@ -68,9 +105,9 @@ def on_cpu(task: PipelineTask) -> PipelineTask:
     Returns:
         The same step.
     """
-    return _kept_alive(task)
-
-
-def _kept_alive(task: PipelineTask) -> PipelineTask:
-    kubernetes.set_timeout(task, DEADLINES.get(task.component_spec.name, DEADLINE))
-    return task.set_retry(**RETRIES)
+    name = task.component_spec.name
+    needs = NEEDS[name]
+    task.set_cpu_request(needs.cpu).set_memory_request(needs.memory).set_memory_limit(needs.memory_limit)
+    kubernetes.empty_dir_mount(task, "scratch", SCRATCH, size_limit=needs.scratch)
+    kubernetes.set_timeout(task, needs.hours * HOUR)
+    return task.set_retry(**(AT_ONCE if name == "preflight" else RETRIES))

@@ -12,7 +12,7 @@ import regan
 from components._image import CPU_IMAGE, GPU_IMAGE
 from pipelines.compilation import compiled
 
-VERBS = components.__all__
+VERBS = [name for name in components.__all__ if name in regan.VERBS]
 # Inputs that the library does not have: they are part of the cache's key and nothing else.
 ONLY_FOR_THE_CACHE = {"prepare_images": {"data_version"}}
 # Outputs that Kubeflow shows and the library does not write.

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from kfp import components as kfp_components
 
+from components._image import CPU_IMAGE, GPU_IMAGE
 from pipelines import machine
 from pipelines.compilation import compiled
 from pipelines.kfp_local import LocalRun
@@ -31,7 +32,7 @@ class Ran:
 
 
 def run_in(output: Path, pipeline, *, runner=None, image="python-tiny", said=None, volumes=None, **arguments) -> Ran:
-    text = machine.for_this_machine(compiled(pipeline), {"tiny": image})
+    text = machine.for_this_machine(compiled(pipeline), dict.fromkeys(("tiny", CPU_IMAGE, GPU_IMAGE), image))
     said = [] if said is None else said
     environment = machine.step_environment()
     ran = Ran(LocalRun(output / "logs", said.append, environment=environment, volumes=volumes), said)
@@ -79,14 +80,14 @@ def require_tools() -> None:
 def debian(tmp_path_factory) -> Callable[..., None]:
     """Makes an image of Debian's packages without a registry, and keeps it for the next run of the tests."""
 
-    def make(image: str, packages: str, prepare: Callable[[Path], None] = lambda root: None, change: str = "") -> None:
+    def make(image: str, packages: str, prepare: Callable[[Path], None] = lambda root: None, changes=()) -> None:
         if subprocess.run(["podman", "image", "exists", image]).returncode == 0:
             return
         folder = tmp_path_factory.mktemp("debian")
         call("debootstrap", "--variant=minbase", f"--include={packages}", "bookworm", folder / "root")
         prepare(folder / "root")
         call("tar", "-C", folder / "root", "-cf", folder / "image.tar", ".")
-        call("podman", "import", *(["--change", change] if change else []), folder / "image.tar", image)
+        call("podman", "import", *(f"--change={change}" for change in changes), folder / "image.tar", image)
         shutil.rmtree(folder)
 
     return make

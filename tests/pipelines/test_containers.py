@@ -63,7 +63,7 @@ def add_kfp(root: Path) -> None:
 
 @pytest.fixture
 def image(engine, debian, monkeypatch) -> str:
-    debian(IMAGE, "python3", add_kfp, "USER 65532:65532")
+    debian(IMAGE, "python3", add_kfp, ["USER 65532:65532"])
     monkeypatch.setenv("DOCKER_HOST", engine)
     return next(iter(machine.images_of_containers(IMAGE, IMAGE).values()))
 

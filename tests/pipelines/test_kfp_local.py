@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 from kfp import dsl
-from kfp.dsl import Artifact, Dataset, Input, Metrics, Output
+from kfp.dsl import Artifact, Dataset, Input, Metrics, Output, PipelineTaskFinalStatus
 
 from pipelines.kfp_local import StepError, cause_of_failure, whole_lines
 
@@ -72,6 +72,65 @@ def asks(verdict: str):
     made = make(verdict=verdict)
     with dsl.If(made.outputs["verdict"] == "passed"):
         use(data=made.outputs["data"]).set_display_name("behind the condition")
+
+
+@dsl.component(base_image="tiny", install_kfp_package=False)
+def tell(status: PipelineTaskFinalStatus, told: Output[Artifact]):
+    with open(told.path, "w") as file:
+        file.write(status.state)
+
+
+@dsl.component(base_image="tiny", install_kfp_package=False)
+def join(parts: Input[list[Dataset]], joined: Output[Artifact]):
+    with open(joined.path, "w") as file:
+        file.write(f"{len(parts)} parts")
+
+
+@dsl.pipeline(name="tells-at-the-end")
+def tells_at_the_end(path: str, verdict: str):
+    with dsl.ExitHandler(tell()):
+        asked = make(verdict=verdict)
+        with dsl.If(asked.outputs["verdict"] == "passed"):
+            failing = fail_without(path=path, data=asked.outputs["data"]).set_display_name("the middle")
+            use(data=asked.outputs["data"]).set_display_name("needs the middle").after(failing)
+
+
+@dsl.pipeline(name="loops")
+def loops():
+    with dsl.ParallelFor(["1/3", "2/3", "3/3"]) as part:
+        made = make(verdict=part).set_display_name("one part")
+    join(parts=dsl.Collected(made.outputs["data"]))
+
+
+def test_after_a_failure_only_the_exit_task_runs_and_it_knows(run_tiny, tmp_path):
+    with pytest.raises(StepError, match="it is the point of this test") as raised:
+        run_tiny(tells_at_the_end, path=str(tmp_path / "absent"), verdict="passed")
+    assert raised.value.step.title == "the middle"
+    (told,) = tmp_path.glob("artifacts/*/tell/told")
+    assert told.read_text() == "FAILED"
+    assert not (tmp_path / "logs" / "needs-the-middle.log").exists()
+
+
+@pytest.mark.parametrize(
+    ("verdict", "titles"),
+    [("passed", ["make", "the middle", "needs the middle", "tell"]), ("failed", ["make", "tell"])],
+)
+def test_the_exit_task_runs_after_a_good_run_too(run_tiny, tmp_path, verdict, titles):
+    ran = run_tiny(tells_at_the_end, path=str(tmp_path), verdict=verdict)
+    assert ran.titles(kept=False) == titles
+    assert Path(ran.run.steps[-1].outputs["told"].path).read_text() == "SUCCEEDED"
+
+
+def test_each_item_of_a_loop_has_a_log_of_its_own_and_is_counted(run_tiny):
+    ran = run_tiny(loops)
+    assert sorted(step.log.name for step in ran.run.steps) == [
+        "join.log",
+        "one-part-2.log",
+        "one-part-3.log",
+        "one-part.log",
+    ]
+    assert any(line.startswith("[4/4] join") for line in ran.said)
+    assert Path(ran.run.steps[-1].outputs["joined"].path).read_text() == "3 parts"
 
 
 def test_a_failing_step_fails_the_run_and_names_itself_and_the_cause(run_tiny, tmp_path):

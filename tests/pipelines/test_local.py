@@ -9,13 +9,13 @@ from kfp import dsl
 
 from pipelines import machine
 from pipelines.kfp_local import Step
-from pipelines.local import READ_BY_TRAINING, Request, _parameters, _summary, run
-from pipelines.source import Source
-from pipelines.synthetic_training_set import synthetic_training_set
+from pipelines.local import Request, _parameters, _summary, _volumes, run
+from regan.data.listing import SourceListing
 
 
-def source(per_class: int = 40, version: str = "v1", classes: tuple[str, str] = ("b", "m")) -> Source:
-    return Source("/images", tuple(f"{label}/{i}.png" for label in classes for i in range(per_class)), version)
+def source(per_class: int = 40, version: str = "v1", classes: tuple[str, str] = ("b", "m")) -> SourceListing:
+    names = tuple(f"{label}/{i}.png" for label in classes for i in range(per_class))
+    return SourceListing("/images", names, 1_000, version)
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_a_source_that_is_too_small_for_a_test_ends_the_run_before_it_begins(par
 
 
 def test_an_archive_at_an_address_is_not_counted(parameters):
-    archive = Source("gs://bucket/images.zip", ("images.zip",), "v1")
+    archive = SourceListing("gs://bucket/images.zip", ("images.zip",), 1_000, "v1")
     assert parameters(of=archive)["test_per_class"] == 150
 
 
@@ -73,46 +73,31 @@ def test_phantoms_have_their_own_classes(parameters, tmp_path):
     assert (chosen["negative_class"], chosen["positive_class"]) == ("benign", "malignant")
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"gan_truncation_psi": 0.7},
-        {"gan_seeds": "1-300"},
-        {"gan_features": "MobileNet"},
-        {"gan_selection_images": 500},
-        {"gan_kimg": 48.0},
-        {"gan_keep_snapshots": 9},
-        {"report_margin": 0.1, "classifier_epochs": 3, "gpu_count": "2"},
-    ],
-    ids=lambda settings: next(iter(settings)),
-)
-def test_the_checkpoint_stays_where_it_is_when_training_would_compute_the_same(parameters, settings):
-    assert parameters(**settings)["gan_checkpoint_uri"] == parameters()["gan_checkpoint_uri"]
-
-
-def test_the_checkpoint_changes_with_all_that_training_reads(parameters, tmp_path, monkeypatch):
-    images = {"output": tmp_path, "source": "/images"}
-    chosen = [
-        parameters(),
-        parameters(data_size=64),
-        parameters(data_seed=1),
-        parameters(data_validation_fraction=0.2),
-        parameters(gan_preset="config-f"),
-        parameters(gan_seed=1),
-        parameters(of=source(version="v2")),
-        parameters(test_per_class=11),
-        parameters(Request(**images, classes=("m", "b"))),
-        parameters(Request(**images, classes=("b", "m"), conditional=False)),
-    ]
+def test_the_state_of_training_changes_with_the_graph_and_the_backend(parameters, tmp_path, monkeypatch):
+    # Data and settings are the preflight's part of the address.
+    images = {"output": tmp_path, "source": "/images", "classes": ("b", "m")}
+    chosen = [parameters(), parameters(Request(**images, conditional=False))]
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     chosen.append(parameters())
-    assert len({parameters["gan_checkpoint_uri"] for parameters in chosen}) == 11
+    assert len({parameters["gpu_checkpoint_uri"] for parameters in chosen}) == 3
 
 
-def test_every_parameter_of_the_data_is_one_that_training_reads():
-    inputs = synthetic_training_set().pipeline_spec.root.input_definitions.parameters
-    assert set(READ_BY_TRAINING) <= set(inputs)
-    assert {name for name in inputs if name.startswith("data_")} <= set(READ_BY_TRAINING)
+def test_no_gpu_is_expected_here_unless_a_person_says_so(parameters):
+    chosen = parameters(gpu_count_gan="2")
+    assert (chosen["gpu_count"], chosen["gpu_count_gan"]) == ("0", "2")
+
+
+def test_local_addresses_become_absolute_and_others_stay(parameters, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    chosen = parameters(report_uri="verdicts", data_split_uri="gs://bucket/split", gan_start_uri="")
+    assert chosen["report_uri"] == str(tmp_path / "verdicts")
+    assert chosen["data_split_uri"] == "gs://bucket/split"
+    assert chosen["gan_start_uri"] == ""
+
+
+def test_containers_see_the_source_to_read_and_every_other_local_address_to_write():
+    parameters = {"source_uri": "/images", "report_uri": "/verdicts", "data_split_uri": "s3://b/c", "gan_start_uri": ""}
+    assert _volumes(parameters) == {"/images": "ro", "/verdicts": "rw"}
 
 
 @pytest.mark.parametrize(
@@ -131,10 +116,10 @@ def test_only_a_changed_line_that_training_runs_has_another_checkpoint(
     package = tmp_path / "regan"
     shutil.copytree(machine.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(machine, "PACKAGE", package)
-    place = parameters()["gan_checkpoint_uri"]
+    place = parameters()["gpu_checkpoint_uri"]
     with (package / file).open("a") as code:
         code.write("# another line\n")
-    assert (parameters()["gan_checkpoint_uri"] != place) is is_another
+    assert (parameters()["gpu_checkpoint_uri"] != place) is is_another
 
 
 def test_the_report_of_an_earlier_run_is_gone_when_a_run_fails(tmp_path):
@@ -156,7 +141,8 @@ def finished_steps(folder: Path, verdict: str) -> list[Step]:
     report = dsl.Artifact(uri=str(folder))
     (folder / "report.html").write_text("<html>")
     difference = dsl.Metrics(metadata={"difference": -0.05, "lower": -0.1, "upper": 0.01})
-    steps = [step(f"test {name}", metrics=dsl.Metrics(metadata={"auc": 0.9})) for name in ("teacher", "student")]
+    steps = [step("preflight", go="yes")]
+    steps += [step(f"test {name}", metrics=dsl.Metrics(metadata={"auc": 0.9})) for name in ("teacher", "student")]
     steps.append(step("test control", metrics=dsl.Metrics(metadata={"auc": 0.8})))
     steps.append(step("audit images", verdict=verdict))
     steps.append(step("compare classifiers", report=report, metrics=difference, sentence="It is so."))
@@ -182,5 +168,11 @@ def test_the_end_tells_verdict_figures_and_release(tmp_path, monkeypatch, verdic
         "Difference in auc, student minus teacher: -0.050 (95 % interval -0.100 to +0.010)",
         f"Audit of the synthetic images: {verdict}",
     ]
-    assert lines[5:] == [line]
+    assert lines[5:] == [line, "Report: run/report.html"]
     assert (tmp_path / "run" / "report.html").read_text() == "<html>"
+
+
+def test_a_run_without_anything_new_says_so_and_has_no_report(tmp_path):
+    step = Step("preflight", "preflight", 1, tmp_path / "log", time.monotonic(), ran=True, outputs={"go": "no"})
+    (line,) = _summary([step], tmp_path, {})
+    assert line.startswith("Nothing new: source and settings are those of the last verdict.")

@@ -1,5 +1,7 @@
-"""The compiled pipeline: its parameters, its graph, and what Kubernetes is asked for."""
+"""The compiled pipeline: its parameters and its graph."""
 
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -13,30 +15,46 @@ ROOT = Path(__file__).resolve().parents[2]
 NAME = "pipelines/synthetic_training_set.yaml"
 GROUPS = ("data_", "gan_", "classifier_", "gpu_", "test_", "report_")
 OWN_NAMES = {"source_uri", "negative_class", "positive_class"}
-CPU_STEPS = {"prepare-images", "compare-classifiers", "publish-images"}
-GPU_SETTINGS = ("accelerator_count", "accelerator_type")
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["conditional", "one GAN a class"])
-def documents(request) -> tuple[dict, dict]:
-    """The pipeline and what it asks of Kubernetes."""
-    pipeline, platform = yaml.safe_load_all(manifests(conditional=request.param)[NAME])
-    return pipeline, platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+def pipeline(request) -> dict:
+    return compiled(conditional=request.param)
 
 
 @pytest.fixture
-def parameters(documents) -> dict:
-    return documents[0]["root"]["inputDefinitions"]["parameters"]
+def parameters(pipeline) -> dict:
+    return pipeline["root"]["inputDefinitions"]["parameters"]
+
+
+def compiled(**graph) -> dict:
+    return next(yaml.safe_load_all(manifests(**graph)[NAME]))
 
 
 def all_tasks(pipeline: dict) -> dict[str, dict]:
-    dags = [pipeline["root"], *pipeline["components"].values()]
-    tasks = {name: task for dag in dags for name, task in dag.get("dag", {}).get("tasks", {}).items()}
-    return {name: task for name, task in tasks.items() if not name.startswith("condition")}
+    """Steps by name, without the groups that they stand in."""
+    components = pipeline["components"]
+    tasks = {
+        name: task
+        for dag in (pipeline["root"], *components.values())
+        for name, task in dag.get("dag", {}).get("tasks", {}).items()
+    }
+    return {name: task for name, task in tasks.items() if "dag" not in components[task["componentRef"]["name"]]}
+
+
+def group_of(pipeline: dict, step: str) -> dict:
+    """Tasks of the group that a step stands in."""
+    dags = (pipeline["root"], *pipeline["components"].values())
+    (tasks,) = (dag["dag"]["tasks"] for dag in dags if step in dag.get("dag", {}).get("tasks", {}))
+    return tasks
 
 
 def verb_of(task: str) -> str:
     return task.rstrip("0123456789").rstrip("-")
+
+
+def constant(task: dict, name: str) -> str:
+    return task["inputs"]["parameters"][name]["runtimeValue"]["constant"]
 
 
 def test_the_committed_manifests_are_what_the_code_compiles_to():
@@ -60,40 +78,33 @@ def test_names_read_in_groups(parameters):
     assert [name for name in parameters if not name.startswith(GROUPS) and name not in OWN_NAMES] == []
 
 
-def test_no_gpu_setting_is_a_number(documents, parameters):
+def test_no_gpu_setting_is_an_integer(pipeline, parameters):
     # kfp 2.17 drops an integer number of GPUs without a word, and the pod starts without one.
-    numbers = {"NUMBER_INTEGER", "NUMBER_DOUBLE"}
-    assert [
-        name for name in parameters if name.startswith("gpu_") and parameters[name]["parameterType"] in numbers
-    ] == []
-    for task in all_tasks(documents[0]).values():
-        for name in GPU_SETTINGS:
-            constant = (
-                task["inputs"].get("parameters", {}).get(name, {}).get("runtimeValue", {}).get("constant", "text")
-            )
-            assert isinstance(constant, str)
+    kinds = {name: parameters[name]["parameterType"] for name in parameters if name.startswith("gpu_")}
+    assert [name for name, kind in kinds.items() if kind == "NUMBER_INTEGER"] == []
+    assert kinds["gpu_count"] == kinds["gpu_count_gan"] == kinds["gpu_type"] == "STRING"
 
 
-def test_no_class_name_is_compiled_in(documents):
-    text = yaml.safe_dump(documents[0]).lower()
+def test_no_class_name_is_compiled_in(pipeline):
+    text = yaml.safe_dump(pipeline).lower()
     assert [name for name in ("benign", "malignant") if name in text] == []
 
 
-def test_class_names_come_from_the_prepared_images(documents):
-    tasks = all_tasks(documents[0])
+def test_class_names_come_from_the_prepared_images(pipeline):
+    tasks = all_tasks(pipeline)
     for task, output in (("generate-images", "negative_class"), ("generate-images-2", "positive_class")):
         label = tasks[task]["inputs"]["parameters"]["label"]["taskOutputParameter"]
         assert label == {"outputParameterKey": output, "producerTask": "prepare-images"}
 
 
-def test_the_two_classes_have_seeds_of_their_own(documents):
-    tasks = all_tasks(documents[0])
-    seeds = [
-        tasks[task]["inputs"]["parameters"]["seeds"]["runtimeValue"]["constant"]
-        for task in ("generate-images", "generate-images-2")
-    ]
+@pytest.mark.parametrize("rounds", [1, 3])
+def test_each_class_has_seeds_of_its_own_in_each_round(rounds):
+    tasks = all_tasks(compiled(rounds=rounds))
+    generated = sorted(
+        (name for name in tasks if verb_of(name) == "generate-images"), key=lambda name: (len(name), name)
+    )
     parameter = "{{$.inputs.parameters['pipelinechannel--gan_seeds']}}"
-    assert seeds == [f"{parameter}+0", f"{parameter}+1"]
+    assert [constant(tasks[name], "seeds") for name in generated] == [f"{parameter}+{k}" for k in range(2 * rounds)]
 
 
 @pytest.mark.parametrize("block", range(4))
@@ -102,10 +113,50 @@ def test_image_i_of_class_k_in_round_r_has_a_seed_of_its_own(block):
     assert parse_seeds(f"101-150+{block}") == [101 + block * 50 + i for i in range(50)]
 
 
+def test_rounds_go_on_with_the_student_and_the_control_of_the_round_before():
+    tasks = all_tasks(compiled(rounds=2))
+    starts = {
+        name: task["inputs"]["artifacts"]["start"]["taskOutputArtifact"]["producerTask"]
+        for name, task in tasks.items()
+        if "start" in task["inputs"].get("artifacts", {})
+    }
+    display = {name: tasks[name]["taskInfo"]["name"] for name in tasks}
+    assert {display[name]: display[start] for name, start in starts.items()} == {
+        "train student 2": "train student 1",
+        "train control 2": "train control 1",
+    }
+    assert {display[name] for name in tasks} >= {"train teacher", "audit images 1", "audit images 2", "draw control 2"}
+
+
+def test_shards_are_loops_whose_parts_make_up_the_seeds():
+    pipeline = compiled(generation_shards=3)
+    loops = [
+        task
+        for dag in pipeline["components"].values()
+        for task in dag.get("dag", {}).get("tasks", {}).values()
+        if "parameterIterator" in task
+    ]
+    assert [json.loads(loop["parameterIterator"]["items"]["raw"]) for loop in loops] == [["1/3", "2/3", "3/3"]] * 2
+    tasks = all_tasks(pipeline)
+    seeds = constant(tasks["generate-images-2"], "seeds")
+    assert re.fullmatch(r".*gan_seeds'\]\}\}\+1:\{\{.*loop-item-param-\d+'\]\}\}", seeds)
+    assert {verb_of(name) for name in tasks if name.startswith("filter")} == {"filter-image-shards"}
+    parts = [seed for part in ("1/3", "2/3", "3/3") for seed in parse_seeds(f"1-100+1:{part}")]
+    assert parts == parse_seeds("1-100+1")
+
+
+def test_by_default_there_is_no_loop(pipeline):
+    assert "parameterIterator" not in yaml.safe_dump(pipeline)
+
+
+@pytest.mark.parametrize("graph", [{"rounds": 0}, {"generation_shards": 0}, {"generation_shards": 17}])
+def test_a_graph_that_kubeflow_cannot_run_is_refused(graph):
+    with pytest.raises(ValueError, match=r"`rounds` must be 1 or more and `generation_shards` 1 to 16\. Received"):
+        synthetic_training_set(**graph)
+
+
 def test_one_conditional_network_or_one_a_class():
-    conditional, per_class = (
-        all_tasks(next(yaml.safe_load_all(manifests(conditional=conditional)[NAME]))) for conditional in (True, False)
-    )
+    conditional, per_class = (all_tasks(compiled(conditional=conditional)) for conditional in (True, False))
     assert [name for name in conditional if name.startswith("train-gan")] == ["train-gan"]
     assert sorted(name for name in per_class if name.startswith("train-gan")) == ["train-gan", "train-gan-2"]
     labels = [per_class[name]["inputs"]["parameters"]["label"] for name in ("train-gan", "train-gan-2")]
@@ -115,10 +166,10 @@ def test_one_conditional_network_or_one_a_class():
     ]
 
 
-def test_only_the_evaluation_opens_the_test_images(documents):
+def test_only_the_evaluation_opens_the_test_images(pipeline):
     readers = {
         name
-        for name, task in all_tasks(documents[0]).items()
+        for name, task in all_tasks(pipeline).items()
         for artifact in task.get("inputs", {}).get("artifacts", {}).values()
         if artifact.get("taskOutputArtifact") == {"outputArtifactKey": "test", "producerTask": "prepare-images"}
     }
@@ -126,8 +177,8 @@ def test_only_the_evaluation_opens_the_test_images(documents):
     assert len(readers) == 3
 
 
-def test_the_control_has_as_many_images_as_the_student(documents):
-    control = all_tasks(documents[0])["filter-images-2"]["inputs"]["parameters"]
+def test_the_control_has_as_many_images_as_the_student(pipeline):
+    control = all_tasks(pipeline)["filter-images-2"]["inputs"]["parameters"]
     assert control["rule"]["runtimeValue"]["constant"] == "none"
     assert control["per_class"]["taskOutputParameter"] == {
         "outputParameterKey": "per_class",
@@ -135,59 +186,69 @@ def test_the_control_has_as_many_images_as_the_student(documents):
     }
 
 
-def test_a_failed_audit_stops_the_release_and_not_the_report(documents):
-    conditions = {
-        name: task["triggerPolicy"]["condition"]
-        for name, task in documents[0]["root"]["dag"]["tasks"].items()
-        if "triggerPolicy" in task
-    }
+def test_a_failed_audit_stops_the_release_and_not_the_report(pipeline):
+    tasks = group_of(pipeline, "compare-classifiers")
+    conditions = {name: task["triggerPolicy"]["condition"] for name, task in tasks.items() if "triggerPolicy" in task}
     assert list(conditions.values()) == ["inputs.parameter_values['pipelinechannel--audit-images-verdict'] == 'passed'"]
-    (inside,) = (dag["dag"]["tasks"] for name, dag in documents[0]["components"].items() if "condition" in name)
-    assert list(inside) == ["publish-images"]
-    assert "compare-classifiers" in documents[0]["root"]["dag"]["tasks"]
+    assert list(group_of(pipeline, "publish-images")) == ["publish-images"]
 
 
-def test_report_and_release_are_made_anew_each_time(documents):
-    uncached = {
-        name for name, task in all_tasks(documents[0]).items() if not task["cachingOptions"].get("enableCache", False)
+def test_after_several_rounds_nothing_is_released_unless_every_audit_passed():
+    pipeline = compiled(rounds=2)
+    dags = (component.get("dag", {}) for component in pipeline["components"].values())
+    conditions = " ".join(
+        task.get("triggerPolicy", {}).get("condition", "") for dag in dags for task in dag.get("tasks", {}).values()
+    )
+    assert {name for name in all_tasks(pipeline) if verb_of(name) == "publish-images"} == {
+        "publish-images",
+        "publish-images-2",
     }
-    assert uncached == {"compare-classifiers", "publish-images"}
+    released = group_of(pipeline, "publish-images")
+    assert set(released) == {"publish-images", "publish-images-2"}
+    for audit in ("audit-images-verdict", "audit-images-2-verdict"):
+        assert f"pipelinechannel--{audit}'] == 'passed'" in conditions
 
 
-def test_every_gpu_step_asks_for_what_the_parameters_say(documents):
-    pipeline, platform = documents
-    executors = pipeline["deploymentSpec"]["executors"]
-    for name, task in all_tasks(pipeline).items():
-        if verb_of(name) in CPU_STEPS:
-            assert "resources" not in executors[f"exec-{name}"]["container"]
-            assert set(platform[f"exec-{name}"]) == {"activeDeadlineSeconds"}
-            continue
-        count = "gpu_count_gan" if verb_of(name) == "train-gan" else "gpu_count"
-        accelerator = executors[f"exec-{name}"]["container"]["resources"]["accelerator"]
-        assert accelerator == {
-            "resourceCount": f"{{{{$.inputs.parameters['pipelinechannel--{count}']}}}}",
-            "resourceType": "{{$.inputs.parameters['pipelinechannel--gpu_type']}}",
-        }
-        assert task["inputs"]["parameters"][f"pipelinechannel--{count}"] == {"componentInputParameter": count}
-        asked = platform[f"exec-{name}"]
-        assert asked["nodeSelector"] == {"nodeSelectorJson": {"componentInputParameter": "gpu_node_selector"}}
-        assert asked["tolerations"] == [{"tolerationJson": {"componentInputParameter": "gpu_tolerations"}}]
-        assert asked["emptyDirMounts"] == [
-            {"medium": "Memory", "mountPath": "/dev/shm", "sizeLimit": "8Gi", "volumeName": "shm"}
-        ]
+def test_steps_whose_answer_may_change_are_made_anew_each_time(pipeline):
+    uncached = {name for name, task in all_tasks(pipeline).items() if not task["cachingOptions"].get("enableCache")}
+    assert uncached == {"preflight", "compare-classifiers", "publish-images", "explain-run"}
 
 
-def test_every_step_is_retried_for_longer_than_it_may_take(documents):
-    pipeline, platform = documents
-    for name, task in all_tasks(pipeline).items():
-        retry = task["retryPolicy"]
-        assert retry["maxRetryCount"] == 6
-        # Counted from the first start; the default of an hour would end long training.
-        assert int(retry["backoffMaxDuration"].rstrip("s")) > int(platform[f"exec-{name}"]["activeDeadlineSeconds"])
+def test_nothing_runs_before_the_preflight_nor_when_nothing_is_new(pipeline):
+    tasks = group_of(pipeline, "preflight")
+    (name,) = set(tasks) - {"preflight"}
+    assert tasks[name]["triggerPolicy"]["condition"] == (
+        "inputs.parameter_values['pipelinechannel--preflight-go'] == 'yes'"
+    )
+    assert "prepare-images" in pipeline["components"][tasks[name]["componentRef"]["name"]]["dag"]["tasks"]
 
 
-def test_training_of_the_gan_may_take_as_long_as_the_reference_did(documents):
-    assert int(documents[1]["exec-train-gan"]["activeDeadlineSeconds"]) >= 2 * 4 * 24 * 3600
+def test_the_version_of_the_data_is_part_of_every_cache_key(pipeline):
+    version = all_tasks(pipeline)["prepare-images"]["inputs"]["parameters"]["data_version"]
+    assert version == {"componentInputParameter": "pipelinechannel--preflight-data_version"}
+
+
+def test_the_last_word_is_said_after_every_run(pipeline):
+    task = pipeline["root"]["dag"]["tasks"]["explain-run"]
+    assert task["triggerPolicy"] == {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
+
+
+def test_training_goes_on_from_an_address_that_data_and_settings_share(pipeline):
+    address = {"componentInputParameter": "pipelinechannel--preflight-checkpoint_uri"}
+    trained = {name: task for name, task in all_tasks(pipeline).items() if name.startswith("train-")}
+    assert {str(task["inputs"]["parameters"]["checkpoint_uri"]) for task in trained.values()} == {str(address)}
+    names = [constant(task, "checkpoint_name") for name, task in trained.items() if verb_of(name) == "train-classifier"]
+    key = "{{$.inputs.parameters['pipelinechannel--preflight-run_key']}}"
+    assert sorted(names) == [f"control-{key}", f"student-{key}", f"teacher-{key}"]
+
+
+def test_the_settings_that_the_preflight_hashes_are_those_of_the_result(pipeline, parameters):
+    settings = constant(all_tasks(pipeline)["preflight"], "settings")
+    named = dict(line.split("=", 1) for line in settings.splitlines())
+    place = {"data_version", "data_unchanged", "report_title"}
+    result = {name for name in parameters if not name.startswith("gpu_") and not name.endswith("_uri")} - place
+    assert set(named) == result
+    assert all(f"pipelinechannel--{name}'" in value for name, value in named.items())
 
 
 def test_a_pipeline_is_made_anew_by_each_call():
