@@ -39,6 +39,16 @@ def fingerprint(picture: Image.Image) -> np.ndarray:
     return np.concatenate([np.packbits(found.hash.ravel()).view(np.uint64) for found in hashes])
 
 
+def to_hex(seen: np.ndarray) -> str:
+    """A fingerprint, uint64 `(8,)`, as 128 hex digits, the same on every machine."""
+    return seen.tobytes().hex()
+
+
+def from_hex(texts: Sequence[str]) -> np.ndarray:
+    """Fingerprints that `to_hex` wrote, uint64 `(n, 8)`."""
+    return np.frombuffer(bytes.fromhex("".join(texts)), np.uint64).reshape(len(texts), 2 * _WORDS)
+
+
 def group_duplicates(pixel_hashes: Sequence[str], fingerprints: np.ndarray) -> np.ndarray:
     """Join exact copies and near duplicates, and what hangs together through them.
 
@@ -62,15 +72,28 @@ def near_duplicates(fingerprints: np.ndarray) -> Iterator[tuple[int, int]]:
     """Pairs of indices `(i, j)`, i < j, whose fingerprints, uint64 `(n, 8)`, are within both limits."""
     n = len(fingerprints)
     words = np.ascontiguousarray(fingerprints.T)
-    cosine, gradient = words[:_WORDS], words[_WORDS:]
     rows = max(1, _PAIRS_AT_ONCE // max(n, 1))
     for start in range(0, n, rows):
-        stop = min(start + rows, n)
-        near = _differing_bits(gradient[:, start:stop, None], gradient[:, None, start:]) <= MAX_GRADIENT_BITS
-        one, other = np.nonzero(np.triu(near, k=1))
-        one, other = one + start, other + start
-        within = _differing_bits(cosine[:, one], cosine[:, other]) <= MAX_COSINE_BITS
-        yield from zip(one[within].tolist(), other[within].tolist())
+        one, other = _near(words[:, start : start + rows], words[:, start:])
+        later = other > one
+        yield from zip((one[later] + start).tolist(), (other[later] + start).tolist())
+
+
+def near_duplicates_between(fingerprints: np.ndarray, others: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Pairs of indices `(i, j)` of near duplicates, `fingerprints[i]` and `others[j]`, uint64 `(n, 8)` and `(m, 8)`."""
+    one_words, other_words = np.ascontiguousarray(fingerprints.T), np.ascontiguousarray(others.T)
+    rows = max(1, _PAIRS_AT_ONCE // max(len(others), 1))
+    for start in range(0, len(fingerprints), rows):
+        one, other = _near(one_words[:, start : start + rows], other_words)
+        yield from zip((one + start).tolist(), other.tolist())
+
+
+def _near(words: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the pairs within both limits; `(8, n)` and `(8, m)`."""
+    near = _differing_bits(words[_WORDS:, :, None], others[_WORDS:, None, :]) <= MAX_GRADIENT_BITS
+    one, other = np.nonzero(near)
+    within = _differing_bits(words[:_WORDS, one], others[:_WORDS, other]) <= MAX_COSINE_BITS
+    return one[within], other[within]
 
 
 def _without_margins(grey: Image.Image) -> Image.Image:

@@ -1,19 +1,21 @@
 """The first pass over a source: what each file shows, what it resembles, and what is not taken."""
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from regan.data.decode import RefusedFile, decode, to_square
-from regan.data.duplicates import fingerprint, group_duplicates
+from regan.data.duplicates import fingerprint, from_hex, group_duplicates, to_hex
 from regan.data.phantom import MARKER
 from regan.data.pixels import pixel_hash
 from regan.data.sources import Refusal, Source, SourceFile, choose_classes, list_pictures, printable
+from regan.data.split import TEST, TRAIN, VALIDATION
 from regan.progress import Progress
 
 
@@ -27,6 +29,8 @@ class SurveyedImage:
         source: First 16 hex digits of the SHA-256 of the file's bytes.
         sha256: `pixel_hash` of the prepared image.
         enlarged: Whether the picture is smaller than the prepared image.
+        picture: `pixel_hash` of the picture in grey at its own size, whatever `size` and `channels` are.
+        fingerprint: `regan.data.duplicates.fingerprint` as 128 hex digits.
         group: Same for pictures that are copies or near duplicates, made from the files' bytes.
     """
 
@@ -35,6 +39,8 @@ class SurveyedImage:
     source: str
     sha256: str
     enlarged: bool
+    picture: str
+    fingerprint: str
     group: str = ""
 
 
@@ -82,18 +88,15 @@ def survey(
     refused = [refusal for refusal in refused if refusal not in markers]
     classes, labels = choose_classes(candidates, negative_class, positive_class)
     images: list[SurveyedImage] = []
-    fingerprints: list[np.ndarray] = []
     with Progress("Read pictures", total=len(candidates), unit="files") as progress:
         for file, label in zip(candidates, labels):
             try:
-                image, seen = _seen(source, file, label, size, channels)
-                images.append(image)
-                fingerprints.append(seen)
+                images.append(_seen(source, file, label, size, channels))
             except RefusedFile as refusal:
                 refused.append(Refusal(printable(file.name), refusal.reason, refusal.detail))
             progress.advance()
     _require_usable(classes, images, refused)
-    grouped = _grouped(images, np.stack(fingerprints))
+    grouped = _grouped(images)
     kept, conflicts = _without_conflicts(grouped)
     _require_usable(classes, kept, [*refused, *conflicts])
     return Survey(
@@ -122,29 +125,49 @@ def prepared_image(source: Source, image: SurveyedImage, *, size: int, channels:
     return prepared
 
 
+def split_table(found: Survey, sides: Sequence[str]) -> list[dict[str, Any]]:
+    """Images and groups of each class on each side: a row for each of them."""
+    rows = []
+    for name in (TRAIN, VALIDATION, TEST):
+        for label in found.classes:
+            groups = [i.group for i, side in zip(found.images, sides) if (side, i.label) == (name, label)]
+            rows.append({"set": name, "class": label, "images": len(groups), "groups": len(set(groups))})
+    return rows
+
+
+def group_table(found: Survey, sides: Sequence[str]) -> list[dict[str, Any]]:
+    """The files of every group that has more than one, for a look by eye."""
+    sizes = Counter(image.group for image in found.images)
+    rows = [
+        {"group": image.group, "class": image.label, "set": side, "file": printable(image.file.name)}
+        for image, side in zip(found.images, sides)
+        if sizes[image.group] > 1
+    ]
+    return sorted(rows, key=lambda row: (row["group"], row["file"]))
+
+
 _CHANGED = "The source must not change while it is read; prepare the images again."
 
 
-def _seen(
-    source: Source, file: SourceFile, label: str | None, size: int, channels: int
-) -> tuple[SurveyedImage, np.ndarray]:
+def _seen(source: Source, file: SourceFile, label: str | None, size: int, channels: int) -> SurveyedImage:
     if label is None:
         raise RefusedFile("unwanted class", file.folders[0]) if file.folders else RefusedFile("no class folder")
     data = source.read(file)
     picture: Image.Image = decode(data, channels)
-    image = SurveyedImage(
+    return SurveyedImage(
         file=file,
         label=label,
         source=hashlib.sha256(data).hexdigest()[:16],
         sha256=pixel_hash(to_square(picture, size)),
         enlarged=max(picture.size) < size,
+        picture=pixel_hash(np.asarray(picture.convert("L"))[..., np.newaxis]),
+        fingerprint=to_hex(fingerprint(picture)),
     )
-    return image, fingerprint(picture)
 
 
-def _grouped(images: Sequence[SurveyedImage], fingerprints: np.ndarray) -> list[SurveyedImage]:
+def _grouped(images: Sequence[SurveyedImage]) -> list[SurveyedImage]:
     """The images with their groups, named by the smallest hash of a member, so that no name of a file goes in."""
-    leaders = group_duplicates([image.sha256 for image in images], fingerprints)
+    leaders = group_duplicates([image.sha256 for image in images], from_hex([image.fingerprint for image in images]))
     smallest: dict[int, str] = {}
     for image, leader in zip(images, leaders.tolist()):
         smallest[leader] = min(image.source, smallest.get(leader, image.source))

@@ -1,18 +1,20 @@
 """Labelled pictures become three image sets: for training, for validation and for the test."""
 
 import logging
+import shutil
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from regan.data.kept_split import KeptSplit, Settled
     from regan.data.sources import Refusal, Source
     from regan.data.survey import Survey
 
@@ -66,6 +68,7 @@ def prepare_images(
     validation_fraction: float = 0.1,
     mask_pattern: str = "*_mask*",
     seed: int = 0,
+    split_uri: str = "",
 ) -> PreparedImages:
     """Turn a folder or archive of labelled PNG and JPEG files into image sets for training, validation and test.
 
@@ -75,6 +78,10 @@ def prepare_images(
     lies in both classes teaches nothing and is left out; what merely resembles one of the other class only trains. The
     split depends on the files' bytes and on `seed`, not on their names or on `size`. Names of files may tell who the
     patient is: they are kept in `history/private` and the log only.
+
+    A split that is kept at `split_uri` holds for every later run: known pictures stay on their side, also those that
+    were gone for a while, and what resembles them goes there too. New ones fill up the test set and the share that
+    validates. A new picture that resembles pictures on two sides is refused, and so is one whose class has changed.
 
     Args:
         source: Folder, zip archive, or address (`gs://`, `s3://`) of the pictures: `<class>/<any name>.png` or `.jpg`.
@@ -90,6 +97,9 @@ def prepare_images(
         validation_fraction: Share of the other images that validates, above 0 and below 1.
         mask_pattern: Shell pattern for the names of lesion masks that lie beside the pictures. Empty: there are none.
         seed: Same files and seed, same split.
+        split_uri: Address (`gs://`, `s3://`) or folder where the split is kept from run to run, of which this is the
+            only use. It holds hashes, classes, groups and fingerprints of the pictures, no names. Empty: every run
+            splits anew.
 
     Returns:
         The paths of the three image sets, the classes, and how many images went where.
@@ -98,13 +108,19 @@ def prepare_images(
         FileNotFoundError: There is no source.
         FileExistsError: An output folder holds something already.
         PermissionError: An output cannot be written, or a folder of the source cannot be read.
-        ValueError: A setting is out of range, there are not two classes, or too few usable pictures.
+        ValueError: A setting is out of range, there are not two classes, too few usable pictures, or the kept split is
+            damaged or of other classes.
+        RuntimeError: Other runs have changed the kept split twice meanwhile.
+        OSError: The storage does not answer as it should.
     """
+    from regan.data.kept_split import read_split
     from regan.data.output import writing_all
     from regan.data.survey import survey
 
     started = time.perf_counter()
     settings = _checked(size, channels, test_per_class, validation_fraction, mask_pattern, seed)
+    if split_uri:
+        read_split(split_uri)  # an address that does not answer is told before the work
     with writing_all(train, validation, test) as folders, _opened(source, beside=folders[0]) as pictures:
         found = survey(
             pictures,
@@ -114,12 +130,8 @@ def prepare_images(
             size=size,
             channels=channels,
         )
-        sides = _split(found, test_per_class, validation_fraction, seed)
-        refused = [*found.refused, *_left_out(found, sides)]
         settings |= {"negative_class": found.classes[0], "positive_class": found.classes[1]}
-        sheets = _write_sets(found, sides, pictures, folders, settings)
-        _log_outcome(found, sides, refused)
-        _write_history(found, sides, refused, sheets, folders, settings, str(source), time.perf_counter() - started)
+        made = _written(found, pictures, folders, settings, {"source": str(source), "split_uri": split_uri}, started)
     return PreparedImages(
         path=Path(train),
         train=Path(train),
@@ -127,11 +139,64 @@ def prepare_images(
         test=Path(test),
         negative_class=found.classes[0],
         positive_class=found.classes[1],
-        num_train=sides.count("train"),
-        num_validation=sides.count("validation"),
-        num_test=sides.count("test"),
-        num_refused=len(refused),
+        num_train=made.sides.count("train"),
+        num_validation=made.sides.count("validation"),
+        num_test=made.sides.count("test"),
+        num_refused=len(made.refused),
     )
+
+
+@dataclass(frozen=True)
+class _Split:
+    """Where every image goes, what is refused, and the kept split before and after."""
+
+    found: "Survey"
+    sides: list[str]
+    refused: "list[Refusal]"
+    settled: "Settled"
+    before: "KeptSplit"
+    after: "KeptSplit"
+
+    def kept_figures(self) -> dict[str, int]:
+        from regan.data.kept_split import kept_figures
+
+        return kept_figures(self.before, self.after, self.settled)
+
+
+def _written(
+    found: "Survey",
+    pictures: "Source",
+    folders: Sequence[Path],
+    settings: Mapping[str, Any],
+    places: Mapping[str, str],
+    started: float,
+    *,
+    once_more: bool = True,
+) -> _Split:
+    """Split, write the sets and their history, and keep the split: once more where another run was faster."""
+    from regan.data.kept_split import push_split
+    from regan.storage import ConflictError
+
+    made = _split(found, settings, places["split_uri"])
+    sheets = _write_sets(made.found, made.sides, pictures, folders, settings)
+    _log_outcome(made, settings["test_per_class"])
+    _write_history(made, sheets, folders, settings, places, time.perf_counter() - started)
+    if made.after is made.before:
+        return made
+    try:  # before the sets get their names: what is tested from now on must be known to every later run
+        push_split(made.after, places["split_uri"])
+    except ConflictError as error:
+        if not once_more:
+            raise ConflictError(
+                "One run at a time may change a kept split. Others have changed that at "
+                f"{places['split_uri']} twice while this one was preparing: {error} Prepare the images again when "
+                "they are done."
+            ) from error
+        _LOG.warning("Another run has changed the kept split meanwhile: splitting once more")
+        for path in (path for folder in folders for path in folder.iterdir()):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        return _written(found, pictures, folders, settings, places, started, once_more=False)
+    return made
 
 
 def _checked(
@@ -182,28 +247,43 @@ def _opened(source: str | Path, *, beside: Path) -> "Iterator[Source]":
         yield opened
 
 
-def _split(found: "Survey", test_per_class: int, validation_fraction: float, seed: int) -> list[str]:
+def _split(found: "Survey", settings: Mapping[str, Any], split_uri: str) -> _Split:
+    from regan.data.kept_split import KeptSplit, extended, read_split, settle
     from regan.data.split import split_by_group
 
-    return split_by_group(
+    before = read_split(split_uri, found.classes) if split_uri else KeptSplit()
+    settled = settle(before, found.images)
+    sides = split_by_group(
         [image.label for image in found.images],
-        [image.group for image in found.images],
-        test_per_class=test_per_class,
-        validation_fraction=validation_fraction,
-        seed=seed,
+        settled.groups,
+        test_per_class=settings["test_per_class"],
+        validation_fraction=settings["validation_fraction"],
+        seed=settings["seed"],
         train_only=found.mixed_groups,
+        settled=settled.sides,
     )
+    after = extended(before, found.images, sides, settled, found.classes) if split_uri else before
+    regrouped = tuple(replace(image, group=group) for image, group in zip(found.images, settled.groups))
+    found = replace(found, images=regrouped)
+    refused = [*found.refused, *_left_out(found, sides, settled)]
+    return _Split(found, sides, refused, settled, before, after)
 
 
-def _left_out(found: "Survey", sides: Sequence[str]) -> "Iterator[Refusal]":
+def _left_out(found: "Survey", sides: Sequence[str], settled: "Settled") -> "Iterator[Refusal]":
     from regan.data.sources import Refusal, printable
     from regan.data.split import LEFT_OUT, TEST
 
-    tested = {image.group: image.file.name for image, side in zip(found.images, sides) if side == TEST}
-    for image, side in zip(found.images, sides):
-        if side == LEFT_OUT:
-            detail = f"duplicate or near duplicate of {printable(tested[image.group])}, or of one like it"
-            yield Refusal(printable(image.file.name), "resembles a test image", detail)
+    tested = {image.group: printable(image.file.name) for image, side in zip(found.images, sides) if side == TEST}
+    for index, (image, side) in enumerate(zip(found.images, sides)):
+        if index in settled.refused:
+            yield Refusal(printable(image.file.name), *settled.refused[index])
+        elif side == LEFT_OUT:
+            other = tested.get(image.group, "a test image of an earlier run")
+            yield Refusal(
+                printable(image.file.name),
+                "resembles a test image",
+                f"duplicate or near duplicate of {other}, or of one like it",
+            )
 
 
 def _write_sets(
@@ -243,18 +323,18 @@ def _write_sets(
 
 
 def _write_history(
-    found: "Survey",
-    sides: Sequence[str],
-    refused: "Sequence[Refusal]",
+    made: _Split,
     sheets: "Mapping[str, np.ndarray]",
     folders: Sequence[Path],
     settings: Mapping[str, Any],
-    source: str,
+    places: Mapping[str, str],
     seconds: float,
 ) -> None:
     from regan.data.history import write_step
+    from regan.data.survey import group_table, split_table
 
-    reasons = Counter(refusal.reason for refusal in refused)
+    found, sides = made.found, made.sides
+    reasons = Counter(refusal.reason for refusal in made.refused)
     for folder in folders:
         write_step(
             folder,
@@ -263,54 +343,48 @@ def _write_history(
             settings=settings,
             counts={name: sides.count(name) for name in _SETS},
             figures={
-                "num_refused": len(refused),
+                "num_refused": len(made.refused),
                 "num_duplicates": found.num_duplicates,
                 "num_label_conflicts": found.num_label_conflicts,
                 "num_groups": len({image.group for image in found.images}),
                 "num_groups_of_both_classes": len(found.mixed_groups),
                 "num_enlarged": sum(image.enlarged for image in found.images),
-            },
+            }
+            | (made.kept_figures() if places["split_uri"] else {}),
             tables={
-                "split": _split_table(found, sides),
+                "split": split_table(found, sides),
                 "refusal_reasons": [{"reason": reason, "files": n} for reason, n in reasons.most_common()],
             },
             private_tables={
-                "source": [{"source": source}],
-                "refused": [asdict(refusal) for refusal in refused],
-                "groups": _group_table(found, sides),
+                "source": [{name: place for name, place in places.items() if place}],
+                "refused": [asdict(refusal) for refusal in made.refused],
+                "groups": group_table(found, sides),
             },
             private_thumbnails=sheets,
             seconds=seconds,
         )
 
 
-def _split_table(found: "Survey", sides: Sequence[str]) -> list[dict[str, Any]]:
-    rows = []
-    for name in _SETS:
-        for label in found.classes:
-            groups = [i.group for i, side in zip(found.images, sides) if (side, i.label) == (name, label)]
-            rows.append({"set": name, "class": label, "images": len(groups), "groups": len(set(groups))})
-    return rows
+def _log_outcome(made: _Split, test_per_class: int) -> None:
+    from regan.data.survey import split_table
 
-
-def _group_table(found: "Survey", sides: Sequence[str]) -> list[dict[str, Any]]:
-    """The files of every group that has more than one, for a look by eye."""
-    from regan.data.sources import printable
-
-    sizes = Counter(image.group for image in found.images)
-    rows = [
-        {"group": image.group, "class": image.label, "set": side, "file": printable(image.file.name)}
-        for image, side in zip(found.images, sides)
-        if sizes[image.group] > 1
-    ]
-    return sorted(rows, key=lambda row: (row["group"], row["file"]))
-
-
-def _log_outcome(found: "Survey", sides: Sequence[str], refused: "Sequence[Refusal]") -> None:
+    found, sides, refused = made.found, made.sides, made.refused
     negative, positive = found.classes
     _LOG.info("Classes: %s (negative) and %s (positive, the finding)", negative, positive)
-    for row in _split_table(found, sides):
+    for row in split_table(found, sides):
         _LOG.info("%s: %d images of %s in %d groups", row["set"], row["images"], row["class"], row["groups"])
+        if row["set"] == "test" and row["images"] < test_per_class:
+            _LOG.warning(
+                "test: %d images of %s are fewer than `test_per_class`; new ones will fill it up",
+                row["images"],
+                row["class"],
+            )
+    if made.before.images:
+        figures = made.kept_figures()
+        _LOG.info(
+            "Kept split: %d images are known and stay on their side, %d are new, %d of earlier runs are gone",
+            *(figures[name] for name in ("num_known", "num_new", "num_gone")),
+        )
     for reason, n in Counter(refusal.reason for refusal in refused).most_common():
         _LOG.info("Not taken: %d files, %s", n, reason)
     notable = [refusal for refusal in refused if refusal.reason not in _ORDINARY]

@@ -6,7 +6,16 @@ import pytest
 from PIL import Image, ImageDraw, ImageEnhance
 
 from regan.data import duplicates
-from regan.data.duplicates import MAX_COSINE_BITS, MAX_GRADIENT_BITS, fingerprint, group_duplicates, near_duplicates
+from regan.data.duplicates import (
+    MAX_COSINE_BITS,
+    MAX_GRADIENT_BITS,
+    fingerprint,
+    from_hex,
+    group_duplicates,
+    near_duplicates,
+    near_duplicates_between,
+    to_hex,
+)
 from regan.data.phantom import phantom_image
 
 
@@ -109,3 +118,21 @@ def test_the_published_duplicates_of_busi_are_found(test_data):
     # The joins beyond the list that were looked at show one lesion: the list is not complete.
     assert both / together.sum() >= 0.955
     assert np.bincount(found).max() <= 8
+
+
+@pytest.mark.parametrize("pairs_at_once", [10, 2_000_000])
+def test_two_collections_are_compared_as_one_would_be(monkeypatch, pairs_at_once):
+    monkeypatch.setattr(duplicates, "_PAIRS_AT_ONCE", pairs_at_once)
+    seen = np.random.default_rng(0).integers(0, 2**63, (40, 8)).astype(np.uint64)
+    seen[[30, 35, 36]] = seen[[3, 17, 3]] ^ np.uint64(0b1011)
+    expected = {(i, j - 20) for i, j in near_duplicates(seen) if i < 20 <= j}
+    assert set(near_duplicates_between(seen[:20], seen[20:])) == expected == {(3, 10), (3, 16), (17, 15)}
+    assert list(near_duplicates_between(seen[:20], seen[:0])) == list(near_duplicates_between(seen[:0], seen)) == []
+
+
+def test_a_fingerprint_comes_back_from_its_digits():
+    seen = np.stack([fingerprint(picture(index)) for index in range(3)])
+    texts = [to_hex(one) for one in seen]
+    assert {len(text) for text in texts} == {128}
+    np.testing.assert_array_equal(from_hex(texts), seen)
+    assert from_hex([]).shape == (0, 8)

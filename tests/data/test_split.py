@@ -96,3 +96,30 @@ def test_where_no_value_works_images_are_asked_for():
         ValueError, match=r"at least 2.*benign: 9, malignant: 3\. Received test_per_class=2\. Add images"
     ):
         split_by_group(labels, groups, **SETTINGS | {"test_per_class": 2})
+
+
+@given(benign=group_sizes, malignant=group_sizes, more=group_sizes, test=st.integers(2, 9), seed=st.integers(0, 5))
+def test_what_an_extended_split_promises(benign, malignant, more, test, seed):
+    labels, groups = collection({"benign": benign, "malignant": malignant})
+    before = split_by_group(labels, groups, **SETTINGS)
+    new_labels, new_groups = collection({"benign": more})
+    after = split_by_group(
+        labels + new_labels,
+        groups + [f"new {group}" for group in new_groups],
+        settled=before + [""] * len(new_labels),
+        **SETTINGS | {"test_per_class": test, "seed": seed},
+    )
+    assert after[: len(labels)] == before
+    added = Counter(after[len(labels) :])
+    assert added[TEST] == min(test - 2, len(more))
+    num_trained = Counter(zip(labels, before))["benign", TRAIN] + added[TRAIN]
+    num_validated = Counter(zip(labels, before))["benign", VALIDATION] + added[VALIDATION]
+    assert added[VALIDATION] == 0 or num_validated <= round(0.25 * (num_trained + num_validated))
+
+
+def test_a_side_that_has_no_image_any_more_gets_a_new_one():
+    labels, groups = collection({"benign": [1] * 9, "malignant": [1] * 9})
+    for gone in (TRAIN, VALIDATION, TEST):
+        sides = split_by_group(labels, groups, **SETTINGS)
+        settled = ["" if side == gone else side for side in sides]
+        assert Counter(split_by_group(labels, groups, settled=settled, **SETTINGS | {"seed": 9}))[gone] > 0

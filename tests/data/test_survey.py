@@ -145,3 +145,13 @@ def test_a_picture_that_changes_between_the_passes_is_an_error(folder):
         (folder / image.file.name).unlink()
         with pytest.raises(ValueError, match=r"must not change.*cannot be read"):
             prepared_image(source, image, size=32, channels=1)
+
+
+def test_the_picture_and_its_fingerprint_are_the_same_at_any_size_number_of_channels_and_in_any_file(folder):
+    with Image.open(folder / "benign/000001.png") as image:
+        image.convert("RGB").save(folder / "benign/again.png", compress_level=0)
+    seen = [surveyed(folder, **changes) for changes in ({}, {"size": 128}, {"channels": 3})]
+    marks = [[(image.file.name, image.picture, image.fingerprint) for image in found.images] for found in seen]
+    assert marks[0] == marks[1] == marks[2]
+    assert by_name(seen[0])["benign/again.png"].picture == by_name(seen[0])["benign/000001.png"].picture
+    assert len({image.picture for image in seen[0].images}) == 8
