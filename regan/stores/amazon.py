@@ -1,11 +1,13 @@
 """Storage that speaks S3 (AWS, SeaweedFS, MinIO, Ceph), through boto3; AWS_ENDPOINT_URL_S3 names another server."""
 
+import functools
 import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 from regan.stores import base
 from regan.stores.base import DamageError, Patience, Store, StoredFile, warn_once
@@ -28,12 +30,13 @@ _PLAIN_ETAG = 32  # hexadecimal digits of an MD5; a file that came in parts has 
 class AmazonStore(Store):
     """Files below a prefix of a bucket."""
 
+    _honoured: ClassVar[dict[tuple[str, str], bool]] = {}  # (endpoint, bucket) -> whether it knows conditional writes
+
     def __init__(
         self, uri: str, prefix: str, patience: Patience | None = None, *, bucket: str, handle: Any = None
     ) -> None:
         super().__init__(uri, prefix, patience)
         self._bucket = bucket
-        self._conditional: bool | None = None
         boto3 = library("boto3", uri)
         from boto3.s3.transfer import TransferConfig
 
@@ -53,7 +56,11 @@ class AmazonStore(Store):
             read_timeout=self.patience.answer,
             tcp_keepalive=True,
         )
-        client = boto3.session.Session().client("s3", config=settings)
+        from botocore.session import Session
+
+        session = Session()
+        session.register_component("data_loader", _descriptions())
+        client = boto3.session.Session(botocore_session=session).client("s3", config=settings)
         client.meta.events.register_first("needs-retry.s3", self._wait)
         return client
 
@@ -132,9 +139,10 @@ class AmazonStore(Store):
 
     def swap(self, name: str, data: bytes, token: str | None) -> str:
         """See `Store.swap`; by If-Match and If-None-Match where the server honours them, and it says where not."""
-        if self._conditional is None:
-            self._conditional = self._honours_conditions()
-        if not self._conditional:
+        server = (str(self._client.meta.endpoint_url), self._bucket)
+        if server not in self._honoured:
+            self._honoured[server] = _is_aws(server[0]) or self._honours_conditions()
+        if not self._honoured[server]:
             warn_once(
                 f"{self.uri}: this server ignores If-Match and If-None-Match. Two writers at the same address are told "
                 "apart by reading before and after each write only; let one writer at a time use it."
@@ -221,6 +229,18 @@ class AmazonStore(Store):
             if code in _REFUSED:
                 raise PermissionError(base.PERMISSION.format(uri=self.uri, error=error)) from error
             raise ConnectionError(base.ANSWER.format(uri=self.uri, error=error)) from error
+
+
+@functools.cache
+def _descriptions() -> Any:
+    """Boto's descriptions of the services; each session would parse some megabytes of JSON anew."""
+    from botocore.loaders import create_loader
+
+    return create_loader()
+
+
+def _is_aws(endpoint: str) -> bool:
+    return (urlsplit(endpoint).hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn"))
 
 
 def _code(error: Any) -> str:
