@@ -47,6 +47,7 @@ _STAGES: tuple[tuple[str, str, int, tuple[str, ...]], ...] = (
     ("publish images", "publish_images", 1, ("compare classifiers",)),
 )
 _FIGURES = {
+    "prepare_images": ("num_refused", "num_duplicates", "num_label_conflicts"),
     "train_gan": ("kimg", "images_per_second"),
     "select_snapshot": ("kimg", "kernel_distance", "frechet_distance"),
     "train_classifier": ("validation_auc", "num_epochs", "num_images"),

@@ -32,7 +32,8 @@ ALLOWED = {
     },
     # Of regan.gan the preflight reads the configuration alone, which loads no framework.
     "regan.readiness": {"regan", "regan.data", "regan.storage", "regan.gan"},
-    "regan.outcome": {"regan", "regan.storage"},
+    "regan.outcome": {"regan.causes", "regan.storage"},
+    "regan.causes": set(),
     "regan.cli": {"regan", "regan.data"},
     "regan": {"regan.verbs", "regan.data", "regan.readiness", "regan.outcome"},
     "components": {"regan", "components"},

@@ -43,7 +43,8 @@ DEFAULTS = {
 MOST_SEEDS = 10_000_000
 
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?(e[+-]?\d+)?", re.IGNORECASE)
-_TEXTS = ("_class", "_uri", "_title", "_pattern", "_version")  # ends of names whose values stay text: "01" is not "1"
+# Ends of names whose values stay text: the class "1.0" is not the class "1".
+_TEXTS = ("negative_class", "positive_class", "_uri", "_title", "_pattern", "_version")
 _RANGE = re.compile(r"(\d{1,18})(?:-(\d{1,18}))?(?:\+\d{1,18})?(?::(\d{1,9})/(\d{1,9}))?")
 
 
