@@ -19,7 +19,7 @@ def train_classifier(
     epochs: int = 50,
     batch_size: int = 32,
     checkpoint_uri: str = "",
-    checkpoint_name: str = "classifier",
+    checkpoint_name: str = "",
     checkpoint_minutes: float = 10.0,
     seed: int = 0,
 ):

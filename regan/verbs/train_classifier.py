@@ -38,6 +38,7 @@ def train_classifier(
     epochs: int = 50,
     batch_size: int = 32,
     checkpoint_uri: str = "",
+    checkpoint_name: str = "",
     checkpoint_minutes: float = 10.0,
     seed: int = 0,
 ) -> TrainedClassifier:
@@ -60,7 +61,8 @@ def train_classifier(
         batch_size: Images a step.
         checkpoint_uri: Where the state outlives the machine; it is kept when training is complete. A local folder is
             worked in. From an address (`gs://`, `s3://`) the state is fetched, and pushed there with each checkpoint
-            and on SIGTERM. Each training needs one of its own.
+            and on SIGTERM.
+        checkpoint_name: Subfolder of `checkpoint_uri`, because each training needs a place of its own.
         checkpoint_minutes: Longest time between checkpoints.
         seed: Of first weights, shuffle and augmentation. The same seed on the same CPU gives the same bytes.
 
@@ -98,7 +100,9 @@ def train_classifier(
         "seed": seed,
     }
     identity = _identity(settings, sets, start)
-    with working(Path(classifier), checkpoint_uri, files=StateFiles(), configuration=identity) as work:
+    with working(
+        Path(classifier), checkpoint_uri, files=StateFiles(), configuration=identity, label=checkpoint_name
+    ) as work:
         training = _train(first, sets, plan, settings, work, identity, checkpoint_minutes)
         figures = _figures(training, sets, plan)
         with writing(classifier) as folder:
