@@ -15,8 +15,8 @@ from regan.stores.library import library
 
 _ABSENT = {"NoSuchKey", "404", "NotFound"}
 _REFUSED = {
-    "403", "AccessDenied", "AllAccessDisabled", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken",
-    "RequestTimeTooSkewed", "SignatureDoesNotMatch", "TokenRefreshRequired",
+    "401", "403", "AccessDenied", "AllAccessDisabled", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken",
+    "RequestTimeTooSkewed", "SignatureDoesNotMatch", "TokenRefreshRequired", "Unauthorized",
 }  # fmt: skip
 _TRANSIENT = {
     "ConditionalRequestConflict", "InternalError", "OperationAborted", "RequestTimeout", "RequestTimeoutException",
@@ -24,7 +24,7 @@ _TRANSIENT = {
 }  # fmt: skip
 _UNSUPPORTED = {"NotImplemented", "XNotImplemented", "InvalidArgument", "InvalidRequest", "MalformedHeader", "501"}
 _LARGE = 16 * 2**20  # bytes from which one file is moved in parallel parts
-_PLAIN_ETAG = 32  # hexadecimal digits of an MD5; a file that came in parts has a longer mark
+_MD5_DIGITS = 32  # an ETag is one MD5, or that of the MD5s of the parts with a dash and their number
 
 
 class AmazonStore(Store):
@@ -89,7 +89,7 @@ class AmazonStore(Store):
                 target.write_bytes(self._content(file.name)[0])
             else:
                 self._client.download_file(self._bucket, self._key(file.name), str(target), Config=self._transfer)
-            if len(file.version) != _PLAIN_ETAG or _md5(target) == file.version or self._is_encrypted(file):
+            if self._is_whole(file, target):
                 return
         raise DamageError(f"{file.name} of {self.uri} arrived with another checksum than its ETag {file.version}.")
 
@@ -106,10 +106,19 @@ class AmazonStore(Store):
                 time.sleep(self.patience.delay(attempt))
         raise broken
 
-    def _is_encrypted(self, file: StoredFile) -> bool:
-        # By a key of the customer or of KMS; the ETag is then not the MD5 of the content.
-        head = self._client.head_object(Bucket=self._bucket, Key=self._key(file.name))
-        return "kms" in head.get("ServerSideEncryption", "") or "SSECustomerAlgorithm" in head
+    def _is_whole(self, file: StoredFile, target: Path) -> bool:
+        """Whether a file's bytes fit its ETag, as far as that is made of MD5s."""
+        digest, _, num_parts = file.version.partition("-")
+        if len(digest) != _MD5_DIGITS or _md5(target) == file.version:
+            return True
+        head = self._client.head_object(Bucket=self._bucket, Key=self._key(file.name), **_part(num_parts))
+        # Encrypted by a key of the customer or of KMS: the ETag says nothing about the content.
+        if "kms" in head.get("ServerSideEncryption", "") or "SSECustomerAlgorithm" in head:
+            return True
+        if not num_parts:
+            return False
+        size = head["ContentLength"]  # of the first part; all but the last are as long
+        return -(-file.size // size) != int(num_parts) or _md5_of_parts(target, size) == file.version
 
     def upload(self, source: Path, name: str) -> None:
         """See `Store.upload`; boto adds a CRC32 unless AWS_REQUEST_CHECKSUM_CALCULATION says otherwise."""
@@ -264,3 +273,16 @@ def _transient(response: Any, error: Any) -> bool:
 def _md5(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _part(num_parts: str) -> dict[str, int]:
+    return {"PartNumber": 1} if num_parts else {}
+
+
+def _md5_of_parts(path: Path, size: int) -> str:
+    whole, number = hashlib.md5(usedforsecurity=False), 0
+    with path.open("rb") as file:
+        while part := file.read(size):
+            whole.update(hashlib.md5(part, usedforsecurity=False).digest())
+            number += 1
+    return f"{whole.hexdigest()}-{number}"

@@ -61,14 +61,18 @@ Rules = Callable[[Request, Callable[[Request], Reply]], Reply]
 Plan = Callable[[Request], Fault | None]
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # with the usual 5, many connections at once wait for a second
+
+
 class Proxy:
     """Listens on the loopback device; `plan` says which request meets which fault, `rules` what the server lacks."""
 
     def __init__(self, backend: str, rules: Rules | None = None) -> None:
         self._backend = urlsplit(backend).netloc
         self._rules = rules or (lambda request, forward: forward(request))
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self._lock = threading.Lock()
         self.forget()
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
