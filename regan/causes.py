@@ -92,7 +92,7 @@ CAUSES = (
     Cause(
         "images or labels",
         r"label conflict|two class folders|different pictures for the test set|too few (usable )?(images|pictures)"
-        r"|Nothing is in '",
+        r"|Nothing is in '|must hold PNG or JPEG",
         "The source has not two classes with enough usable images, or images lie in both classes.",
         "Look at the refused files in the log of prepare images; set negative_class, positive_class or test_per_class.",
     ),

@@ -56,7 +56,7 @@ _FIGURES = {
     "compare_classifiers": ("difference", "lower", "upper"),
 }
 # What stands between the last sign and the suffix goes too: names of files may have spaces, and may name patients.
-_IMAGE_FILE = re.compile(r"[^\n:,;\"'`()\[\]]{0,300}\.(?:png|jpe?g|bmp|tiff?|dcm|dicom|gif|zip)\b", re.IGNORECASE)
+_IMAGE_FILE = re.compile(r"[^\n:;\"'`()\[\]]{0,300}\.(?:png|jpe?g|bmp|tiff?|dcm|dicom|gif|zip)\b", re.IGNORECASE)
 _SECRET = re.compile(
     r"((?:token|secret|password|signature|credential|access_?key)[a-z_-]{0,20}\s{0,3}[=:]\s{0,3})\S+", re.IGNORECASE
 )

@@ -8,7 +8,7 @@ import regan
 from regan.cli import main
 
 
-@pytest.mark.parametrize("verb", [*regan.VERBS, "phantom"])
+@pytest.mark.parametrize("verb", [*regan.VERBS, "phantom", "preflight", "explain_run"])
 def test_help_of_a_verb_explains_every_argument_and_loads_no_framework(verb):
     code = (
         "import sys; from regan.cli import main\n"
@@ -34,7 +34,7 @@ def test_every_argument_of_every_verb_has_a_text():
 
     from docstring_parser import parse
 
-    for verb in (*regan.VERBS, "phantom"):
+    for verb in (*regan.VERBS, "phantom", "preflight", "explain_run"):
         function = getattr(regan, verb)
         documented = {p.arg_name for p in parse(inspect.getdoc(function)).params if p.description}
         assert set(inspect.signature(function).parameters) == documented, verb
