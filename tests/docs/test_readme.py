@@ -27,7 +27,9 @@ NOT_RUN = {
     "pip install": "changes this environment, and needs a network: test_pip_installs_extras_that_exist",
     "python -m pipelines local": "needs a GPU and days: test_the_launcher_understands_the_command",
     "tensorboard": "serves until it is stopped: test_tensorboard_finds_the_run",
-    "kfp": "needs a cluster: test_the_cluster_understands_the_command",
+    "kfp": "needs a server: run against one in tests/pipelines/test_client.py",
+    "python -m pipelines submit": "needs a server: as above",
+    "python -m pipelines schedule": "needs a server: as above",
     "podman": "needs a container engine: test_the_container_commands_name_what_there_is",
 }
 # The lines are run as they stand in the slow test; here training ends after two steps, and uncompiled.
@@ -100,11 +102,13 @@ def test_the_table_of_commands_that_are_not_run_is_in_use(words):
     assert starting(words)
 
 
-def test_the_compiled_pipeline_is_the_committed_one(checkout, outcomes):
-    fresh = {path.relative_to(checkout): path.read_text() for path in (checkout / "manifests").rglob("*.yaml")}
+def test_the_compiled_pipeline_is_the_committed_one_but_for_the_images_names(checkout, outcomes):
+    fresh = {
+        path.relative_to(checkout / "cluster"): path.read_text() for path in (checkout / "cluster").rglob("*.yaml")
+    }
     assert len(fresh) > 1
     for path, text in fresh.items():
-        assert (ROOT / path).read_text() == text
+        assert (ROOT / "manifests" / path).read_text() == text.replace("image: registry.example/", "image: ")
 
 
 def test_the_wheel_holds_the_library_and_its_templates_only(checkout, outcomes):
@@ -180,29 +184,6 @@ def test_pip_installs_extras_that_exist(command):
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     named = re.search(r"\.\[([\w,]+)\]", command)[1].split(",")
     assert set(named) <= extras.keys()
-
-
-@pytest.mark.parametrize("command", starting("kfp"))
-def test_the_cluster_understands_the_command(command, monkeypatch):
-    from kfp.cli.cli import cli
-    from kfp.cli.run import create
-    from kfp.cli.utils import parsing
-
-    program, endpoint, _, group, verb, *words = shlex.split(command)
-    assert (program, group, verb) == ("kfp", "run", "create")
-    assert endpoint in {option for parameter in cli.params for option in parameter.opts}
-    monkeypatch.chdir(ROOT)
-    given = create.make_context("create", words).params
-    pipeline = next(yaml.safe_load_all(Path(given["package_file"]).read_text()))
-    known = pipeline["root"]["inputDefinitions"]["parameters"]
-    values = {
-        name: parsing.parse_parameter_value(text) for name, text in (pair.split("=", 1) for pair in given["args"])
-    }
-    kinds = {"STRING": str, "NUMBER_INTEGER": int, "NUMBER_DOUBLE": float, "STRUCT": dict, "LIST": list}
-    for name, value in values.items():
-        assert isinstance(value, kinds[known[name]["parameterType"]]), f"{name} is {value!r}"
-    required = {name for name, kind in known.items() if "defaultValue" not in kind and not kind.get("isOptional")}
-    assert required <= values.keys()
 
 
 @pytest.mark.parametrize("command", starting("podman"))

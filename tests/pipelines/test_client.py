@@ -427,7 +427,10 @@ def test_our_command_in_the_readme_sends_what_it_says(shell, server, command):
 @pytest.mark.parametrize("command", [command for command in KFP if " run create " in command])
 def test_kubeflows_command_in_the_readme_starts_a_run(shell, server, command):
     shell(command)
-    (run,) = server.sent("POST", "runs")
+    server.multi_user = True
+    shell(command.replace("kfp ", "kfp -n imaging ", 1))
+    assert [experiment.get("namespace") for experiment in server.held["experiments"]] == ["", "imaging"]
+    run, _ = server.sent("POST", "runs")
     assert run["display_name"] == "first"
     assert values(run) == {
         "source_uri": "gs://bucket/breast",

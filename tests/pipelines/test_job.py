@@ -58,12 +58,14 @@ def test_a_file_is_taken_as_it_is(tmp_path):
 
 
 def test_without_the_cache_tasks_in_conditions_lose_it_too():
-    tasks = {"tasks": {"task": {"cachingOptions": {"enableCache": True}, "name": "task"}}}
-    documents = [{"root": {"dag": tasks}, "components": {"inner": {"dag": tasks}, "leaf": {}}}, {"platforms": {}}]
+    def graph(options: dict) -> dict:
+        return {"dag": {"tasks": {"task": {"cachingOptions": options, "name": "task"}}}}
+
+    cached = {"enableCache": True}
+    documents = [{"root": graph(cached), "components": {"inner": graph(cached), "leaf": {}}}, {"platforms": {}}]
     with package(Job(yaml.safe_dump_all(documents), cache=False)) as made, open(made) as file:
         root, platforms = yaml.safe_load_all(file)
-    without = {"tasks": {"task": {"cachingOptions": {}, "name": "task"}}}
-    assert root == {"root": {"dag": without}, "components": {"inner": {"dag": without}, "leaf": {}}}
+    assert root == {"root": graph({}), "components": {"inner": graph({}), "leaf": {}}}
     assert platforms == {"platforms": {}}
 
 
