@@ -4,6 +4,10 @@ SOURCE ?=
 CLASSES ?=
 OUTPUT ?= runs/demo
 PY := .venv/bin/python
+BUILD = $(if $(REGISTRY),--registry "$(REGISTRY)") $(if $(filter 1,$(PUSH)),--push) \
+  $(if $(ENGINE),--engine "$(ENGINE)") $(if $(BASE_IMAGE),--base-image "$(BASE_IMAGE)") \
+  $(if $(FRAMEWORK),--framework "$(FRAMEWORK)") $(if $(ACCELERATOR),--accelerator "$(ACCELERATOR)") \
+  $(if $(OPTIONS),--options="$(OPTIONS)")
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check slow lint types manifests images test-images lock clean
@@ -44,10 +48,7 @@ manifests: setup  ## Compare the committed YAML with a fresh compile.
 	$(PY) -m pipelines compile --check
 
 images:  ## Build the images; REGISTRY=... PUSH=1 pushes them (more in images/README.md).
-	@$(PYTHON) images/build.py $(if $(REGISTRY),--registry "$(REGISTRY)") $(if $(filter 1,$(PUSH)),--push) \
-	  $(if $(ENGINE),--engine "$(ENGINE)") $(if $(BASE_IMAGE),--base-image "$(BASE_IMAGE)") \
-	  $(if $(FRAMEWORK),--framework "$(FRAMEWORK)") $(if $(ACCELERATOR),--accelerator "$(ACCELERATOR)") \
-	  $(if $(OPTIONS),--options="$(OPTIONS)")
+	@$(PYTHON) images/build.py $(BUILD)
 
 test-images: setup  ## Run the demo in containers against the same in processes; FULL=1 for all of it.
 	REGAN_FULL_DEMO=$(FULL) $(PY) -m pytest -m containers

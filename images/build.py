@@ -207,6 +207,20 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
+def parser() -> argparse.ArgumentParser:
+    """Reader of the command line."""
+    words = argparse.ArgumentParser(prog="images/build.py", description=__doc__)
+    words.add_argument("--registry", default="", help="registry and path before the names of the images")
+    words.add_argument("--push", action="store_true", help="push them there, and tell the digests")
+    words.add_argument("--engine", choices=ENGINES, help="default: the first of them that is installed")
+    words.add_argument("--base-image", default=BASE_IMAGE, help="best name@sha256 (default: %(default)s)")
+    words.add_argument("--targets", nargs="+", choices=TARGETS, default=TARGETS, help="default: both")
+    words.add_argument("--framework", choices=FRAMEWORKS, default="tensorflow", help="default: %(default)s")
+    words.add_argument("--accelerator", choices=ACCELERATORS, default="cuda", help="default: %(default)s")
+    words.add_argument("--options", default=[], type=shlex.split, metavar="WORDS", help="more for the engine's `build`")
+    return words
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line.
 
@@ -216,29 +230,9 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         Exit status: 0, or 1 after a failure that was explained.
     """
-    parser = argparse.ArgumentParser(prog="images/build.py", description=__doc__)
-    parser.add_argument("--registry", default="", help="registry and path before the names of the images")
-    parser.add_argument("--push", action="store_true", help="push them there, and tell the digests")
-    parser.add_argument("--engine", choices=ENGINES, help="default: the first of them that is installed")
-    parser.add_argument("--base-image", default=BASE_IMAGE, help="best name@sha256 (default: %(default)s)")
-    parser.add_argument("--targets", nargs="+", choices=TARGETS, default=TARGETS, help="default: both")
-    parser.add_argument("--framework", choices=FRAMEWORKS, default="tensorflow", help="default: %(default)s")
-    parser.add_argument("--accelerator", choices=ACCELERATORS, default="cuda", help="default: %(default)s")
-    parser.add_argument("--options", default="", metavar="WORDS", help="more words for the engine's `build`")
-    parsed = parser.parse_args(arguments)
+    words = vars(parser().parse_args(arguments))
     try:
-        made = build(
-            Build(
-                parsed.engine or engine_of_this_machine(),
-                parsed.base_image,
-                parsed.targets,
-                parsed.registry,
-                parsed.push,
-                parsed.framework,
-                parsed.accelerator,
-                shlex.split(parsed.options),
-            )
-        )
+        made = build(Build(**{**words, "engine": words["engine"] or engine_of_this_machine()}))
     except BuildError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -33,7 +33,7 @@ BASE_IMAGE = "python:3.11-slim-bookworm"
 BASE_OF_DEBIAN = "localhost/regan-test-base:bookworm"
 FULL = os.environ.get("REGAN_FULL_DEMO") == "1"
 REDUCED = {
-    "gan_kimg": "2",
+    "gan_kimg": "0.5",
     "gan_seeds": "1-200",
     "gan_selection_images": "200",
     "classifier_epochs": "4",
@@ -111,11 +111,7 @@ def source(tmp_path_factory) -> str:
 def run_demo(output: Path, source: str, **how) -> dict[str, Step]:
     classes = ("benign", "malignant") if source else ()
     request = Request(output=output, source=source, classes=classes, settings={} if FULL else REDUCED, **how)
-    said: list[str] = []
-    try:
-        return {step.title: step for step in run(request, said.append)}
-    finally:
-        sys.stdout.write("\n".join(said) + "\n")
+    return {step.title: step for step in run(request, lambda *lines: sys.stdout.write("\n".join([*lines, ""])))}
 
 
 @pytest.fixture(scope="module")
