@@ -1,5 +1,6 @@
 """The state of a training at an address in object storage, from which it goes on with an empty disk."""
 
+import contextlib
 import json
 import logging
 import os
@@ -232,8 +233,11 @@ class RemoteState:
 
 def _keep_only(folder: Path, names: Collection[str]) -> None:
     """Remove what an earlier attempt fetched of an older version."""
-    for path in folder.rglob("*"):
-        if path.is_file() and path.relative_to(folder).as_posix() not in names:
+    for path in sorted(folder.rglob("*"), reverse=True):  # what is in a folder before the folder
+        if path.is_dir():
+            with contextlib.suppress(OSError):  # it still holds something
+                path.rmdir()
+        elif path.relative_to(folder).as_posix() not in names:
             path.unlink()
 
 
