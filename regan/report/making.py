@@ -139,10 +139,20 @@ def _preparations(lineage: Lineage) -> list[dict[str, Any]]:
             "num_refused": _figure(step, "num_refused"),
             "num_duplicates": _figure(step, "num_duplicates"),
             "num_label_conflicts": _figure(step, "num_label_conflicts"),
+            "kept": _kept_split(step),
         }
         if told not in found:
             found.append(told)
     return found
+
+
+def _kept_split(step: Step) -> dict[str, Any] | None:
+    """What the split of earlier runs settled; None where each run splits anew."""
+    if _figure(step, "split_version") is None:
+        return None
+    names = {"num_known": "num_known", "num_new": "num_new", "num_gone": "num_gone"}
+    names |= {"num_refused": "num_refused_by_kept_split", "version": "split_version"}
+    return {name: _figure(step, figure) for name, figure in names.items()}
 
 
 def _split(rows: list[dict[str, Any]]) -> dict[str, Any]:

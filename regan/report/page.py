@@ -12,6 +12,7 @@ from markupsafe import Markup
 from regan.data.history import Step
 from regan.report import evidence, making, words
 from regan.report.control import read_control
+from regan.report.last_verdict import last_verdict
 from regan.report.lineage import Lineage
 from regan.report.private import without_private
 
@@ -55,6 +56,7 @@ def render_report(steps: Mapping[str, Step], *, private_left_out: bool = False) 
             rests_on=evidence.rests_on(lineage),
             differences=Markup(evidence.difference_svg(lineage)),
             readings=read_control(lineage),
+            last=last_verdict(lineage),
             roc=Markup(evidence.roc_svg(lineage)),
             confusions=evidence.confusions(lineage),
             measures=evidence.measures(lineage),

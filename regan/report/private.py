@@ -13,7 +13,7 @@ LEFT_OUT = "left out of the published copy"
 _PLACES = frozenset(
     name
     for names in (
-        "source folder path output release checkpoint_uri release_uri",
+        "source folder path output release checkpoint_uri release_uri split_uri start_uri report_uri generator_uri",
         "train validation test images run generator synthetic negative positive classifier start",
         "predictions audit candidate reference control report",
     )

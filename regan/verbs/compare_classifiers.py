@@ -2,9 +2,12 @@
 
 import json
 import logging
+import shutil
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +15,7 @@ if TYPE_CHECKING:
     from regan.data.history import Step
     from regan.statistics.comparison import Comparison
     from regan.statistics.predictions import Predictions
+    from regan.storage import Version
 
 _LOG = logging.getLogger("regan")
 FORMAT = 1
@@ -48,6 +52,9 @@ def compare_classifiers(
     audit: str | Path = "",
     endpoint: Literal["auc", "accuracy", "sensitivity", "specificity"] = "auc",
     margin: float = 0.05,
+    report_uri: str = "",
+    run_key: str = "",
+    data_version: str = "",
 ) -> ComparedClassifiers:
     """Compare two classifiers that answered the same test images, and write the report.
 
@@ -63,6 +70,11 @@ def compare_classifiers(
         audit: Audit of the synthetic images, to be shown in the report.
         endpoint: What is compared.
         margin: Largest loss at the endpoint that would be accepted, between 0 and 1.
+        report_uri: Address (`gs://`, `s3://`) or folder where the newest report is kept with its verdict, of which this
+            is the only use. The last verdict there is shown beside the new one, and decides nothing. The report shows
+            images of patients: name a place that stays within the institution. Empty: none is kept.
+        run_key: Name of this run, the same when it is repeated.
+        data_version: Any text that tells the state of the real images, to be shown beside that of the last verdict.
 
     Returns:
         The verdict, the sentence that says it, and the difference with its 95 % interval.
@@ -70,14 +82,17 @@ def compare_classifiers(
     Raises:
         FileNotFoundError: A folder holds no predictions.
         ValueError: The classifiers answered different images or know different classes, decisions do not follow one
-            threshold, the audit is about other images, or the endpoint or the margin is out of range.
+            threshold, the audit is about other images, the endpoint or the margin is out of range, or something else
+            lies at `report_uri`.
+        RuntimeError: Other runs have kept a report at `report_uri` twice meanwhile.
+        OSError: The storage does not answer as it should.
     """
-    from regan.data.history import read_history, write_step
-    from regan.data.output import writing
-    from regan.report.page import write_report
     from regan.statistics.predictions import Predictions
+    from regan.storage import latest
 
     started = time.monotonic()
+    if report_uri:
+        latest(report_uri)  # an address that does not answer is told before the work
     folders = {"candidate": Path(candidate), "reference": Path(reference)}
     folders |= {"control": Path(control)} if control else {}
     _require_different(folders)
@@ -89,16 +104,97 @@ def compare_classifiers(
         folders["audit"] = _require_audit(Path(audit), folders["candidate"])
     comparisons = _compare_all(answers, names, endpoint, margin)
     main = comparisons[0][2]
-    with writing(report) as folder:
-        _write_json(folder / FIGURES, names, comparisons)
-        record = _record(main, comparisons, names)
-        write_step(folder, "compare_classifiers", folders, **record, seconds=time.monotonic() - started)
-        write_report(read_history(folder), folder / REPORT)
+    record = _record(main, comparisons, names)
+    record["settings"] |= _kept_settings(answers["candidate"], run_key, data_version)
+    _write(Path(report), folders, names, comparisons, record, report_uri, started)
     _LOG.info("%s", main.sentence)
     return ComparedClassifiers(Path(report), main.verdict, main.sentence, main.difference, main.lower, main.upper)
 
 
 _Compared = tuple[str, str, "Comparison"]  # role of the first, role of the second, first against second
+
+
+def _write(
+    report: Path,
+    folders: Mapping[str, Path],
+    names: Mapping[str, str],
+    comparisons: "list[_Compared]",
+    record: Mapping[str, Any],
+    report_uri: str,
+    started: float,
+    *,
+    once_more: bool = True,
+) -> None:
+    """Write the report and, where there is an address, keep it there: once more where another run was faster."""
+    from regan.data.history import read_history, write_step
+    from regan.data.output import writing
+    from regan.report.page import write_report
+    from regan.storage import ConflictError
+
+    previous, last = _last_verdict(report_uri, record["settings"]["run_key"]) if report_uri else (None, None)
+    settings = record["settings"] | ({"last_verdict": last or {}} if report_uri else {})
+    try:
+        with writing(report) as folder:
+            _write_json(folder / FIGURES, names, comparisons)
+            told = dict(record) | {"settings": settings}
+            write_step(folder, "compare_classifiers", folders, **told, seconds=time.monotonic() - started)
+            write_report(read_history(folder), folder / REPORT)
+            if report_uri:
+                _keep(folder, record, last, report_uri, previous)
+    except ConflictError as error:
+        if not once_more:
+            raise ConflictError(
+                f"One run at a time may keep its report. Others have changed {report_uri} twice while this one was "
+                f"writing: {error} Compare again when they are done."
+            ) from error
+        _LOG.warning("Another run has kept its report meanwhile: writing once more")
+        _write(report, folders, names, comparisons, record, report_uri, started, once_more=False)
+
+
+def _last_verdict(report_uri: str, run_key: str) -> "tuple[Version | None, dict[str, Any] | None]":
+    """What lies at the address, and the verdict in it; none where it cannot be read, as the old one decides nothing."""
+    from regan.report.last_verdict import read_verdict
+    from regan.storage import fetch_latest, latest
+
+    previous = latest(report_uri)
+    if previous is None:
+        return None, None
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            return fetch_latest(report_uri, folder), read_verdict(Path(folder), run_key)
+        except ValueError as error:
+            _LOG.warning("The last verdict at %s is not shown: %s", report_uri, error)
+            return previous, None
+
+
+def _keep(
+    folder: Path,
+    record: Mapping[str, Any],
+    last: Mapping[str, Any] | None,
+    report_uri: str,
+    previous: "Version | None",
+) -> None:
+    """Push the report and its verdict as the newest version."""
+    from regan.data.model import versions
+    from regan.report.last_verdict import write_verdict
+    from regan.storage import push_latest
+
+    told = dict(record["settings"]) | dict(record["counts"]) | dict(record["figures"])
+    today = {"date": datetime.now(UTC).date().isoformat(), "regan": versions().get("regan", "")}
+    with tempfile.TemporaryDirectory() as kept:
+        shutil.copyfile(folder / REPORT, Path(kept) / REPORT)
+        write_verdict(Path(kept), told | today, last)
+        push_latest(kept, report_uri, previous)
+
+
+def _kept_settings(candidate: "Predictions", run_key: str, data_version: str) -> dict[str, str]:
+    from regan.report.last_verdict import test_set_name
+
+    return {
+        "test_set": test_set_name(candidate.sha256.tolist()),
+        "run_key": run_key,
+        "data_version": data_version,
+    }
 
 
 def _require_different(folders: Mapping[str, Path]) -> None:

@@ -5,6 +5,7 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
+from regan.data.duplicates import to_hex
 from regan.data.kept_split import HEAD, TABLE, KeptSplit, extended, push_split, read_split, settle
 from regan.data.sources import SourceFile
 from regan.data.split import LEFT_OUT, TEST, TRAIN, VALIDATION, split_by_group
@@ -213,6 +214,8 @@ def test_an_image_is_known_by_its_bytes_where_another_decoder_sees_other_pixels(
     again, _, after = run(kept, seen)
     assert again == where
     assert after is kept
+    seen[0] = replace(seen[0], label="malignant", fingerprint=to_hex(looks(900)))
+    assert run(kept, seen)[1] == {seen[0].file.name: "label conflict"}
 
 
 def test_what_resembles_a_validation_image_of_the_other_class_is_refused(first):

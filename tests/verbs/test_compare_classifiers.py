@@ -1,5 +1,8 @@
 import importlib.util
 import json
+import logging
+import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +12,7 @@ import regan
 from regan.data.history import last_step, write_step
 from regan.statistics.comparison import compare_predictions
 from regan.statistics.predictions import Predictions
+from regan.storage import ConflictError, fetch_latest, latest, push_latest
 
 
 def load_study():
@@ -203,3 +207,159 @@ def test_an_output_that_holds_files_is_left_alone(tmp_path):
     with pytest.raises(FileExistsError):
         regan.compare_classifiers(one, two, tmp_path / "report")
     assert (tmp_path / "report" / "mine.txt").read_text() == "keep"
+
+
+# A report that is kept at an address.
+
+
+@pytest.fixture
+def pair(tmp_path):
+    return answers(tmp_path / "one"), answers(tmp_path / "two", role="two", power=1.0)
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """The newest version at the address, as a folder and as the verdict in it."""
+
+    def fetched(uri):
+        folder = tmp_path / f"kept {os.urandom(4).hex()}"
+        fetch_latest(str(uri), folder)
+        return folder, json.loads((folder / "verdict.json").read_text())
+
+    return fetched
+
+
+def last_shown(folder):
+    return last_step(folder).settings["last_verdict"]
+
+
+def test_the_report_and_its_verdict_are_kept_and_the_next_one_shows_them(pair, tmp_path, kept):
+    uri = tmp_path / "reports"
+    first = regan.compare_classifiers(*pair, tmp_path / "r1", report_uri=str(uri), run_key="a", data_version="one")
+    folder, _ = kept(uri)
+    assert {path.name for path in folder.iterdir()} == {"report.html", "verdict.json"}
+    assert (folder / "report.html").read_bytes() == (first.path / "report.html").read_bytes()
+    assert last_shown(first.path) == {}
+    more = answers(tmp_path / "three", images=60), answers(tmp_path / "four", images=60, role="two", power=1.0)
+    second = regan.compare_classifiers(*more, tmp_path / "r2", report_uri=str(uri), run_key="b", data_version="two")
+    shown = last_shown(second.path)
+    assert (shown["verdict"], shown["sentence"], shown["difference"]) == (
+        first.verdict,
+        first.sentence,
+        first.difference,
+    )
+    assert (shown["num_images"], shown["data_version"], shown["run_key"]) == (40, "one", "a")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", shown["date"])
+    html = (second.path / "report.html").read_text()
+    assert "the data, the test images (20 images more)" in html
+    _, newest = kept(uri)
+    assert (newest["run_key"], newest["before"]["run_key"], newest["verdict"]) == ("b", "a", second.verdict)
+    assert "before" not in newest["before"]
+    assert latest(str(uri)).number == 2
+
+
+def test_the_last_verdict_changes_nothing_but_what_is_shown(pair, tmp_path):
+    uri = str(tmp_path / "reports")
+    alone = regan.compare_classifiers(*pair, tmp_path / "alone")
+    regan.compare_classifiers(pair[1], pair[0], tmp_path / "r1", report_uri=uri, endpoint="accuracy", margin=0.2)
+    beside = regan.compare_classifiers(*pair, tmp_path / "r2", report_uri=uri)
+    assert (alone.path / "comparison.json").read_bytes() == (beside.path / "comparison.json").read_bytes()
+    one, two = (last_step(folder.path) for folder in (alone, beside))
+    assert (one.figures, one.tables, one.counts) == (two.figures, two.tables, two.counts)
+    assert one.settings == {key: value for key, value in two.settings.items() if key != "last_verdict"}
+
+
+def test_a_repeated_run_shows_the_verdict_before_its_own(pair, tmp_path, kept):
+    uri = str(tmp_path / "reports")
+    for number, key in enumerate(("a", "b", "b", "b")):
+        made = regan.compare_classifiers(*pair, tmp_path / f"r{number}", report_uri=uri, run_key=key)
+    assert last_shown(made.path)["run_key"] == "a"
+    assert kept(uri)[1]["before"]["run_key"] == "a"
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b'{"format": 9}'])
+def test_a_last_verdict_that_cannot_be_read_is_told_and_stops_nothing(pair, tmp_path, kept, caplog, data):
+    uri = str(tmp_path / "reports")
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "verdict.json").write_bytes(data)
+    push_latest(tmp_path / "odd", uri, None)
+    with caplog.at_level(logging.WARNING, "regan"):
+        made = regan.compare_classifiers(*pair, tmp_path / "report", report_uri=uri)
+    assert "is not shown" in caplog.text
+    assert last_shown(made.path) == {}
+    assert kept(uri)[1]["verdict"] == made.verdict
+
+
+def test_a_damaged_version_is_told_and_stops_nothing(pair, tmp_path, kept):
+    uri = tmp_path / "reports"
+    regan.compare_classifiers(*pair, tmp_path / "r1", report_uri=str(uri))
+    for path in (uri / "objects").iterdir():
+        path.write_bytes(b"x")
+    made = regan.compare_classifiers(*pair, tmp_path / "r2", report_uri=str(uri), run_key="new")
+    assert last_shown(made.path) == {}
+    assert kept(uri)[1]["run_key"] == "new"
+
+
+def test_an_address_that_holds_something_else_is_refused_before_the_work(tmp_path):
+    (tmp_path / "uri").mkdir()
+    (tmp_path / "uri" / "latest.json").write_text("{}")
+    with pytest.raises(ValueError, match="another program wrote it"):
+        regan.compare_classifiers(tmp_path / "a", tmp_path / "b", tmp_path / "r", report_uri=str(tmp_path / "uri"))
+
+
+def with_rivals(monkeypatch, number, uri, pair, tmp_path):
+    """Let `number` other runs keep their reports while this one writes."""
+    import regan.report.page as page
+
+    write, waiting = page.write_report, list(range(number))
+
+    def after_a_rival(*arguments, **options):
+        write(*arguments, **options)
+        if waiting:
+            place = waiting.pop()
+            monkeypatch.setattr(page, "write_report", write)
+            regan.compare_classifiers(*pair, tmp_path / f"rival {place}", report_uri=uri, run_key=f"rival {place}")
+            monkeypatch.setattr(page, "write_report", after_a_rival)
+
+    monkeypatch.setattr(page, "write_report", after_a_rival)
+
+
+def test_a_run_that_was_overtaken_shows_the_verdict_of_the_faster_one(pair, tmp_path, monkeypatch, kept):
+    uri = str(tmp_path / "reports")
+    with_rivals(monkeypatch, 1, uri, pair, tmp_path)
+    made = regan.compare_classifiers(*pair, tmp_path / "report", report_uri=uri, run_key="mine")
+    assert last_shown(made.path)["run_key"] == "rival 0"
+    assert kept(uri)[1]["run_key"] == "mine"
+    assert len(list((made.path / "history").glob("*compare_classifiers*"))) == 1
+
+
+def test_a_run_that_was_overtaken_twice_gives_up_and_leaves_nothing(pair, tmp_path, monkeypatch, kept):
+    uri = str(tmp_path / "reports")
+    with_rivals(monkeypatch, 2, uri, pair, tmp_path)
+    with pytest.raises(ConflictError, match=r"One run at a time.*Compare again"):
+        regan.compare_classifiers(*pair, tmp_path / "report", report_uri=uri)
+    assert not (tmp_path / "report").exists()
+    assert kept(uri)[1]["run_key"] == "rival 0"
+
+
+def test_the_report_is_kept_in_a_bucket(pair, tmp_path, monkeypatch, kept):
+    moto = pytest.importorskip("moto.server")
+    boto3 = pytest.importorskip("boto3")
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://{host}:{port}")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, "test")
+        bucket = f"hospital-{os.urandom(4).hex()}"
+        boto3.session.Session().client("s3", region_name="us-east-1").create_bucket(Bucket=bucket)
+        uri = f"s3://{bucket}/reports/breast"
+        regan.compare_classifiers(*pair, tmp_path / "r1", report_uri=uri, run_key="a")
+        made = regan.compare_classifiers(*pair, tmp_path / "r2", report_uri=uri, run_key="b")
+        newest = kept(uri)[1]
+    finally:
+        server.stop()
+    assert last_shown(made.path)["run_key"] == "a"
+    assert newest["run_key"] == "b"

@@ -248,7 +248,7 @@ def test_the_split_is_kept_in_a_bucket(prepare, phantoms, folder, monkeypatch):
 
 
 def test_over_a_year_of_deliveries_no_image_changes_its_side(prepare, phantoms, folder):
-    seen = defaultdict(set)
+    seen, groups = defaultdict(set), defaultdict(set)
     for month in range(4):
         deliver(phantoms, folder, 12 + 2 * month, 14 + 2 * month)
         for path in sorted(folder.rglob("*.png"))[month::9]:
@@ -256,7 +256,11 @@ def test_over_a_year_of_deliveries_no_image_changes_its_side(prepare, phantoms, 
                 image.resize((80 + month, 80)).save(path.with_suffix(".jpg"), quality=90)
         for path in sorted(folder.rglob("*.png"))[3 * month :: 11]:
             path.unlink()
-        for name, found in sources(prepare(seed=month)).items():
-            for source in found:
-                seen[source].add(name)
+        made = prepare(seed=month)
+        for name in SETS:
+            for row in ImageSet.open(getattr(made, name)).rows:
+                seen[row.source].add(name)
+                groups[row.source].add(row.group)
     assert all(len(names) == 1 for names in seen.values())
+    assert all(len(names) == 1 for names in groups.values())
+    assert len({name for names in groups.values() for name in names}) < len(groups)
