@@ -22,7 +22,9 @@ _TRANSIENT = {
     "ConditionalRequestConflict", "InternalError", "OperationAborted", "RequestTimeout", "RequestTimeoutException",
     "ServiceUnavailable", "SlowDown", "Throttling", "ThrottlingException", "TooManyRequests",
 }  # fmt: skip
-_UNSUPPORTED = {"NotImplemented", "XNotImplemented", "InvalidArgument", "InvalidRequest", "MalformedHeader", "501"}
+_UNSUPPORTED = {
+    "501", "InvalidArgument", "InvalidRequest", "NotImplemented", "XAmzContentSHA256Mismatch", "XNotImplemented",
+}  # fmt: skip
 _LARGE = 16 * 2**20  # bytes from which one file is moved in parallel parts
 _MD5_DIGITS = 32  # an ETag is one MD5, or that of the MD5s of the parts with a dash and their number
 
@@ -30,6 +32,7 @@ _MD5_DIGITS = 32  # an ETag is one MD5, or that of the MD5s of the parts with a 
 class AmazonStore(Store):
     """Files below a prefix of a bucket."""
 
+    _plain: ClassVar[set[str]] = set()  # endpoints that refuse the checksums that boto sends along
     _honoured: ClassVar[dict[tuple[str, str], bool]] = {}  # (endpoint, bucket) -> whether it knows conditional writes
 
     def __init__(
@@ -45,8 +48,10 @@ class AmazonStore(Store):
         )
         with self._explained():
             self._client = handle or self._connected(boto3)
+            if str(self._client.meta.endpoint_url) in self._plain:
+                self._client = self._connected(boto3, plain=True)
 
-    def _connected(self, boto3: Any) -> Any:
+    def _connected(self, boto3: Any, *, plain: bool = False) -> Any:
         from botocore.config import Config
 
         settings = Config(
@@ -55,6 +60,7 @@ class AmazonStore(Store):
             connect_timeout=min(10.0, self.patience.answer),
             read_timeout=self.patience.answer,
             tcp_keepalive=True,
+            **({"request_checksum_calculation": "when_required"} if plain else {}),
         )
         from botocore.session import Session
 
@@ -70,9 +76,10 @@ class AmazonStore(Store):
     def _wait(self, attempts: int, response: Any, caught_exception: Any, request_dict: Any, **_: Any) -> float | None:
         """Seconds until the next attempt of a request, None where there must be none. Called by boto after each."""
         began = request_dict["context"].setdefault("regan_began", time.monotonic())
+        if not _transient(response, caught_exception):
+            return None
         delay = self.patience.delay(attempts)
-        late = time.monotonic() + delay - began > self.patience.seconds
-        return None if late or not _transient(response, caught_exception) else delay
+        return delay if time.monotonic() + delay - began < self.patience.seconds else None
 
     def _listed(self, start: str, limit: int | None = None) -> Iterator[StoredFile]:
         pages = self._client.get_paginator("list_objects_v2")
@@ -121,13 +128,25 @@ class AmazonStore(Store):
         return -(-file.size // size) != int(num_parts) or _md5_of_parts(target, size) == file.version
 
     def upload(self, source: Path, name: str) -> None:
-        """See `Store.upload`; boto adds a CRC32 unless AWS_REQUEST_CHECKSUM_CALCULATION says otherwise."""
+        """See `Store.upload`; boto adds a CRC32, which some servers refuse: then it says so and goes without."""
         with self._explained(name):
-            if source.stat().st_size < _LARGE:
-                with source.open("rb") as body:
-                    self._client.put_object(Bucket=self._bucket, Key=self._key(name), Body=body)
-            else:
-                self._client.upload_file(str(source), self._bucket, self._key(name), Config=self._transfer)
+            try:
+                self._send(source, name)
+            except Exception as error:
+                endpoint = str(self._client.meta.endpoint_url)
+                if endpoint in self._plain or _code(_answer(error)) not in _UNSUPPORTED:
+                    raise
+                warn_once(f"{endpoint} refuses uploads with checksums ({error}). Files are sent without.")
+                self._plain.add(endpoint)
+                self._client = self._connected(library("boto3", self.uri), plain=True)
+                self._send(source, name)
+
+    def _send(self, source: Path, name: str) -> None:
+        if source.stat().st_size >= _LARGE:
+            self._client.upload_file(str(source), self._bucket, self._key(name), Config=self._transfer)
+            return
+        with source.open("rb") as body:
+            self._client.put_object(Bucket=self._bucket, Key=self._key(name), Body=body)
 
     def delete(self, file: StoredFile) -> None:
         """See `Store.delete`; most servers cannot tell a file that was written anew with the same bytes."""
@@ -231,8 +250,7 @@ class AmazonStore(Store):
         except FlexibleChecksumError as error:
             raise DamageError(f"{name} of {self.uri} arrived with another checksum: {error}") from error
         except (ClientError, Boto3Error, BotoCoreError) as error:
-            answer = error if isinstance(error, ClientError) else error.__context__
-            code = _code(answer) if isinstance(answer, ClientError) else ""
+            code = _code(_answer(error))
             if code in _ABSENT or code == "NoSuchBucket":
                 raise FileNotFoundError(base.BUCKET.format(uri=self.uri, error=error)) from error
             if code in _REFUSED:
@@ -252,8 +270,13 @@ def _is_aws(endpoint: str) -> bool:
     return (urlsplit(endpoint).hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn"))
 
 
+def _answer(error: BaseException) -> Any:
+    """What the server said: boto's own errors are raised while that is handled."""
+    return error if hasattr(error, "response") else error.__context__
+
+
 def _code(error: Any) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
+    return str(getattr(error, "response", {}).get("Error", {}).get("Code", "")) if error else ""
 
 
 def _status(error: Any) -> int:

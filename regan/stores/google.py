@@ -9,6 +9,10 @@ from regan.stores import base
 from regan.stores.base import DamageError, Patience, Store, StoredFile
 from regan.stores.library import library
 
+_LARGE = 64 * 2**20  # bytes from which one file is fetched in parallel parts
+_PART = 16 * 2**20
+_STREAMS = 4  # at a time and a file
+
 
 class GoogleStore(Store):
     """Files below a prefix of a bucket. Checksums (CRC32C) go with every upload and are checked at every download."""
@@ -47,7 +51,23 @@ class GoogleStore(Store):
     def download(self, file: StoredFile, target: Path) -> None:
         """See `Store.download`."""
         with self._explained(file.name):
-            self._bucket.blob(self._key(file.name)).download_to_filename(str(target), **self._calm)
+            blob = self._bucket.blob(self._key(file.name))
+            if file.size < _LARGE:
+                blob.download_to_filename(str(target), **self._calm)
+            else:
+                self._download_parts(blob, target)
+
+    def _download_parts(self, blob: Any, target: Path) -> None:
+        from google.cloud.storage import transfer_manager
+
+        transfer_manager.download_chunks_concurrently(
+            blob,
+            str(target),
+            chunk_size=_PART,
+            worker_type=transfer_manager.THREAD,
+            max_workers=_STREAMS,
+            download_kwargs=dict(self._calm),
+        )
 
     def upload(self, source: Path, name: str) -> None:
         """See `Store.upload`; the same bytes again do no harm, so each failure may be tried again."""

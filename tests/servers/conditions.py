@@ -1,4 +1,4 @@
-"""Servers of S3 that lack conditional writes: two kinds of them, as rules of a proxy."""
+"""Servers of S3 that lack conditional writes or checksums, as rules of a proxy."""
 
 from tests.servers.proxy import Reply, Request
 
@@ -21,4 +21,12 @@ def refuses_conditions(request: Request, forward) -> Reply:
     if not _conditional(request):
         return forward(request)
     body = b"<Error><Code>NotImplemented</Code><Message>A header you provided implies it.</Message></Error>"
+    return Reply(501, [("Content-Type", "application/xml")], body)
+
+
+def refuses_checksums(request: Request, forward) -> Reply:
+    """Answers that it does not know the checksums that newer clients send along."""
+    if request.method not in ("PUT", "POST") or not any("checksum" in name.lower() for name in request.headers):
+        return forward(request)
+    body = b"<Error><Code>NotImplemented</Code><Message>x-amz-sdk-checksum-algorithm</Message></Error>"
     return Reply(501, [("Content-Type", "application/xml")], body)

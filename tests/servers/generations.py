@@ -1,4 +1,4 @@
-"""Preconditions on generations, as Cloud Storage keeps them; the emulator behind the proxy ignores every one of them."""
+"""Preconditions on generations, as Cloud Storage keeps them; the emulator ignores every one of them."""
 
 import json
 import re
@@ -12,7 +12,7 @@ _UPLOAD = re.compile(r"/upload/storage/v1/b/([^/]+)/o")
 
 
 class Generations:
-    """Rules of a proxy: 412 for a write or delete whose `ifGenerationMatch` is wrong, 404 for a generation that is gone."""
+    """Rules of a proxy: 412 where `ifGenerationMatch` is wrong, 404 for a generation that is gone."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -137,10 +137,7 @@ class Proxy:
                 if fault.lost == "before":
                     self.close_connection = True
                     return
-                if fault.status:
-                    reply = Reply(fault.status, [], fault.body)
-                else:
-                    reply = proxy.answer(request)
+                reply = Reply(fault.status, [], fault.body) if fault.status else proxy.answer(request)
                 if fault.lost == "after":
                     self.close_connection = True
                     return

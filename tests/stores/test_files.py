@@ -1,5 +1,6 @@
 import errno
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -107,3 +108,10 @@ def test_after_a_failure_no_other_job_is_begun():
     with pytest.raises(ConnectionError, match="first"):
         in_parallel("Try", job, range(100), 2)
     assert len(begun) < 10
+
+
+def test_large_files_move_whole_in_parts(bucket, tmp_path):
+    data = random.Random(0).randbytes(65 * 2**20)
+    (folder_of(tmp_path, 1) / "large").write_bytes(data)
+    push(tmp_path / "folder", bucket)
+    assert fetch(bucket, tmp_path / "fetched").joinpath("large").read_bytes() == data
