@@ -230,11 +230,24 @@ def test_a_history_with_anything_in_it_gives_a_small_page(tmp_path, content, ver
     folder = tmp_path / "run" / "a|b<i>" / "x" / "history"
     folder.mkdir(parents=True)
     (folder / f"01-{verb}-00000000.json").write_bytes(content)
+    good = tmp_path / "run" / "prepare-images" / "train"
+    good.mkdir(parents=True)
+    write_step(good, "prepare_images", {}, settings={}, seconds=5.0)
     for state in ("FAILED", "SUCCEEDED"):
         _, page = explained(str(tmp_path / "run"), tmp_path / "page.md", state)
         assert len(page) < 10_000
+        assert "| prepare-images | prepare_images | 5 s |" in page  # the others are read all the same
         assert "<script>" not in page
         assert "<i>" not in page
+
+
+def test_a_history_that_is_too_large_is_not_fetched(tmp_path):
+    folder = tmp_path / "run" / "train-gan" / "history"
+    folder.mkdir(parents=True)
+    (folder / "01-train_gan-00000000.json").write_bytes(b'{"figures": {"kimg": 7}}' + b" " * 1_000_000)
+    _, page = explained(str(tmp_path / "run"), tmp_path / "page.md")
+    assert "more than a step writes" in page
+    assert "kimg 7" not in page
 
 
 def test_hostile_names_states_and_errors_draw_nothing_and_take_no_time(tmp_path):

@@ -59,6 +59,14 @@ def test_a_store_that_gives_back_other_bytes_fails(s3, s3_proxy, monkeypatch):
     assert write_check("report_uri", f"{s3}/report").ok == "no"
 
 
+def test_a_store_that_says_yes_and_keeps_the_old_bytes_fails(s3, s3_proxy, monkeypatch):
+    monkeypatch.setattr("regan.readiness.addresses._ATTEMPTS", 1)
+    assert write_check("report_uri", f"{s3}/report").ok == "yes"
+    s3_proxy.plan = lambda request: Fault(status=200) if request.method == "PUT" else None
+    check = write_check("report_uri", f"{s3}/report")
+    assert (check.ok, "other bytes came back" in check.found) == ("no", True)
+
+
 def test_no_bucket_and_a_file_in_the_way_fail(s3, tmp_path):
     assert write_check("report_uri", "s3://no-such-bucket-anywhere/x").ok == "no"
     (tmp_path / "file").touch()
@@ -82,7 +90,7 @@ def test_the_last_verdict_is_read_where_there_is_one(tmp_path):
     assert last_verdict(kept(tmp_path, json.dumps({"run_key": "abc"}))) == {"run_key": "abc"}
 
 
-@pytest.mark.parametrize("content", ["[1]", "{", "[" * 100_000, '"' + "x" * 1_000_001 + '"'])
+@pytest.mark.parametrize("content", ["[1]", "{", "[" * 100_000, json.dumps({"a": "x" * 1_000_000})])
 def test_what_is_no_verdict_is_refused(tmp_path, content):
     with pytest.raises(ValueError, match=r"verdict\.json"):
         last_verdict(kept(tmp_path, content))
