@@ -3,9 +3,10 @@
 import csv
 import json
 import logging
+import shutil
 import tempfile
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("regan")
 DATASHEET, AUDIT, REPORT, CHECKSUMS = "DATASHEET.md", "audit.json", "report.html", "checksums.sha256"
 NEAREST = "nearest.csv"  # of an audit: which image copies a training image
+_OF_GENERATOR = ("model.json", "weights.safetensors", "training_index.csv.gz", "distances.csv")
 _IN_SHEET = 16  # released images of each class that the report shows
 
 
@@ -45,6 +47,9 @@ def publish_images(
     *,
     release_uri: str = "",
     title: str = "",
+    generator: str | Path = "",
+    generator_positive: str | Path = "",
+    generator_uri: str = "",
 ) -> PublishedImages:
     """Release audited synthetic images with datasheet, report, history and checksums.
 
@@ -53,6 +58,9 @@ def publish_images(
     where the audit passed, and every picture of earlier steps, which may show such a copy: the only pictures are
     fresh sheets of released images, one for each class. `sha256sum -c checksums.sha256` checks a copy.
 
+    The generators are no part of the release. They are kept at an address of their own, where the next run's training
+    may start from them: weights, `model.json` with its licence, and the index of images that trained them.
+
     Args:
         images: Synthetic image set.
         audit: Its audit, which must have passed.
@@ -60,23 +68,35 @@ def publish_images(
         release: Folder to write.
         release_uri: Address such as `gs://bucket/folder` to push a copy to; empty for none.
         title: Title of the datasheet; made from the classes where empty.
+        generator: Generator that made the images: of both classes, or of the negative one. Empty: none is kept.
+        generator_positive: Generator of the positive class, where each class has its own.
+        generator_uri: Address (`gs://`, `s3://`) or folder within the institution where generators are kept, each at
+            `<generator_uri>/<class>`, or `<generator_uri>/all` for one of both classes. Empty: none is kept.
 
     Returns:
         Folder, number of images and address of the copy.
 
     Raises:
-        FileNotFoundError: The images or the report are missing.
-        ValueError: The audit failed, audit or report are about other images, or the images are not synthetic.
+        FileNotFoundError: The images, the report or a generator are missing.
+        ValueError: The audit failed, audit, report or a generator belong to other images, or the images are not
+            synthetic.
+        RuntimeError: Other runs have kept their generator at `generator_uri` twice meanwhile.
+        OSError: The storage does not answer as it should.
     """
     from regan.data.history import write_step
     from regan.data.imageset import ImageSet
+    from regan.data.model import weights_hash
     from regan.data.output import writing
 
     started = time.monotonic()
     image_set = ImageSet.open(images)
     audited = _checked(image_set, Path(audit), Path(report))
     copies = _copies(Path(audit), audited)
-    settings = {"title": title or f"Synthetic {' and '.join(image_set.classes)} images", "release_uri": release_uri}
+    generators = _generators(image_set, (generator, generator_positive)) if generator_uri else {}
+    settings: dict[str, Any] = {"title": title or f"Synthetic {' and '.join(image_set.classes)} images"}
+    settings |= {"release_uri": release_uri}
+    if generators:
+        settings |= {"generators_kept": {name: weights_hash(folder) for name, folder in generators.items()}}
     with writing(release) as folder:
         num_images = _write_images(image_set, copies, folder)
         _write_audit(audited, folder / AUDIT)
@@ -93,6 +113,9 @@ def publish_images(
             steps = _write_history(Path(scratch), folder, step.id)
         _write_papers(steps, audited.id, folder, settings["title"])
         _write_checksums(folder)
+        # Before the release is pushed, which cannot be done twice: the step may be tried again where this fails.
+        for name, made_by in generators.items():
+            _keep_generator(made_by, f"{generator_uri.rstrip('/')}/{name}")
         if release_uri:
             from regan.storage import push
 
@@ -128,6 +151,60 @@ def _copies(audit: Path, audited: "Step") -> set[str]:
             f"audit={audit} with {expected} such images and {len(rows)} of them in `{NEAREST}`. Audit the images again."
         )
     return {row["sha256"] for row in rows}
+
+
+def _generators(image_set: "ImageSet", folders: Sequence[str | Path]) -> dict[str, Path]:
+    """Name at the address -> generator, each of which must have made some of the images."""
+    from regan.data.model import read_model, weights_hash
+
+    used = {row.generator for row in image_set.rows}
+    found: dict[str, Path] = {}
+    for folder in (Path(folder) for folder in folders if str(folder)):
+        labels = read_model(folder, "generator")["labels"]
+        name = labels[0] if len(labels) == 1 else "all"
+        if weights_hash(folder) not in used:
+            raise ValueError(
+                "A generator that is kept must be one that made the images, whose audit speaks for it. Received "
+                f"{folder} of {' and '.join(labels)}, which made none of {image_set.path}. Name the generator that "
+                "`generate_images` was given."
+            )
+        if name in found:
+            raise ValueError(
+                f"Each class has one generator. Received two for {name}: {found[name]} and {folder}. Leave "
+                "`generator_positive` out where one generator makes both classes."
+            )
+        found[name] = folder
+    return found
+
+
+def _keep_generator(generator: Path, uri: str) -> None:
+    """Make a generator the newest version at an address; where another run was faster, once more on top of it.
+
+    Its history, with images of patients, stays behind: it would grow with every run.
+    """
+    from regan.data.imageset import file_hash
+    from regan.storage import ConflictError, latest, push_latest
+
+    with tempfile.TemporaryDirectory() as folder:
+        for name in _OF_GENERATOR:
+            if (generator / name).is_file():
+                shutil.copyfile(generator / name, Path(folder) / name)
+        hashes = {path.name: file_hash(path) for path in Path(folder).iterdir()}
+        for last_try in (False, True):
+            previous = latest(uri)
+            if previous is not None and dict(previous.files) == hashes:
+                return
+            try:
+                kept = push_latest(folder, uri, previous)
+            except ConflictError as error:
+                if last_try:
+                    raise ConflictError(
+                        f"One run at a time may keep its generator. Others have changed {uri} twice meanwhile: "
+                        f"{error} Publish again when they are done."
+                    ) from error
+            else:
+                _LOG.info("Kept the generator as version %d of %s", kept.number, uri)
+                return
 
 
 def _last_step(folder: Path, argument: str, verb: str | None) -> "Step":

@@ -1,0 +1,223 @@
+"""`publish_images` keeps the generators of a release, where the next training may start from them."""
+
+import importlib.util
+import json
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import regan
+from regan.data import model
+from regan.data.history import last_step, write_step
+from regan.data.imageset import file_hash
+from regan.data.model import read_model, read_training_index, weights_hash, write_model
+from regan.storage import ConflictError, fetch_latest, latest, push_latest
+
+
+def load_study():
+    path = Path(__file__).parents[1] / "report" / "study.py"
+    spec = importlib.util.spec_from_file_location("study_for_generators", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+study = load_study()
+
+
+def generator(folder, labels, value=1.0):
+    """A generator as `select_snapshot` writes it, whose history shows a patient."""
+    folder.mkdir(parents=True)
+    metadata = {"labels": labels, "size": 32, "channels": 1, "licence": "Weights Licence-NC"}
+    write_model(
+        folder,
+        kind="generator",
+        weights={"w": np.full(3, value, np.float32)},
+        metadata=metadata,
+        training_index=study.TRAINING_INDEX,
+    )
+    (folder / "distances.csv").write_text("kimg\n1\n")
+    patient = {"benign": np.zeros((32, 32), np.uint8)}
+    write_step(folder, "select_snapshot", {}, settings={}, private_thumbnails=patient, seconds=0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A study whose images one generator made, and that generator."""
+    root = tmp_path_factory.mktemp("study")
+    one = generator(root / "one", ["benign", "malignant"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(study, "GENERATOR", weights_hash(one))
+        made = study.build_study(root / "study", per_sheet=1)
+        failed = study.build_study(root / "failed", per_sheet=1, audit_verdict="failed")
+    for each in (made, failed):
+        each["report"] = each["audit"].parent / "report"
+        regan.compare_classifiers(each["student_answers"], each["teacher_answers"], each["report"], audit=each["audit"])
+    return made | {"one": one, "failed": failed}
+
+
+@pytest.fixture
+def publish(made, tmp_path):
+    def published(name="release", of=made, **options):
+        return regan.publish_images(of["filtered"], of["audit"], of["report"], tmp_path / name, **options)
+
+    return published
+
+
+def test_the_generator_of_both_classes_is_kept_with_licence_and_index_and_without_history(made, publish, tmp_path):
+    uri = str(tmp_path / "generators")
+    published = publish(generator=made["one"], generator_uri=uri)
+    assert fetch_latest(f"{uri}/all", tmp_path / "kept").number == 1
+    assert {path.name for path in (tmp_path / "kept").iterdir()} == {
+        "model.json",
+        "weights.safetensors",
+        "training_index.csv.gz",
+        "distances.csv",
+    }
+    assert read_model(tmp_path / "kept", "generator")["licence"] == "Weights Licence-NC"
+    assert read_training_index(tmp_path / "kept") == set(study.TRAINING_INDEX)
+    assert weights_hash(tmp_path / "kept") == weights_hash(made["one"])
+    assert last_step(published.path).settings["generators_kept"] == {"all": weights_hash(made["one"])}
+
+
+def test_the_release_holds_nothing_of_the_generator_and_not_its_address(made, publish, tmp_path):
+    published = publish(generator=made["one"], generator_uri=str(tmp_path / "Mustermann's generators"))
+    assert not [path for path in published.path.rglob("*") if path.name in ("model.json", "weights.safetensors")]
+    for path in (path for path in published.path.rglob("*") if path.is_file()):
+        assert b"Mustermann" not in path.read_bytes(), path
+
+
+def test_each_class_may_have_its_own(made, publish, tmp_path, monkeypatch):
+    two = generator(tmp_path / "b", ["benign"], 2.0), generator(tmp_path / "m", ["malignant"], 3.0)
+    for one in two:
+        index = (made["filtered"] / "index.csv").read_text()
+        assert weights_hash(one) not in index
+    images = with_generators(made, tmp_path / "study", monkeypatch, *two)
+    uri = f"{tmp_path / 'generators'}/"
+    publish(of=images, generator=two[0], generator_positive=two[1], generator_uri=uri)
+    for one, label in zip(two, ("benign", "malignant")):
+        fetch_latest(str(tmp_path / "generators" / label), tmp_path / f"kept {label}")
+        assert weights_hash(tmp_path / f"kept {label}") == weights_hash(one)
+
+
+def with_generators(made, root, monkeypatch, negative, positive):
+    """A study whose benign images the first generator made and whose malignant ones the second."""
+    add = study.ImageSetWriter.add
+
+    def added(self, image, label, **told):
+        made_by = weights_hash(negative if label == "benign" else positive)
+        return add(self, image, label, **told | {"generator": made_by})
+
+    monkeypatch.setattr(study.ImageSetWriter, "add", added)
+    other = study.build_study(root, per_sheet=1)
+    monkeypatch.undo()
+    other["report"] = root / "report"
+    regan.compare_classifiers(other["student_answers"], other["teacher_answers"], other["report"], audit=other["audit"])
+    return other
+
+
+def test_a_failed_audit_keeps_no_generator(made, publish, tmp_path):
+    with pytest.raises(ValueError, match="audit passed"):
+        publish(of=made["failed"], generator=made["one"], generator_uri=str(tmp_path / "generators"))
+    assert not (tmp_path / "generators").exists()
+
+
+def test_a_generator_of_other_images_is_refused(publish, tmp_path):
+    other = generator(tmp_path / "other", ["benign", "malignant"], 9.0)
+    with pytest.raises(ValueError, match="must be one that made the images"):
+        publish(generator=other, generator_uri=str(tmp_path / "generators"))
+    assert not (tmp_path / "generators").exists()
+    assert not (tmp_path / "release").exists()
+
+
+def test_two_generators_of_one_name_are_refused(made, publish, tmp_path):
+    with pytest.raises(ValueError, match="Received two for all"):
+        publish(generator=made["one"], generator_positive=made["one"], generator_uri=str(tmp_path / "generators"))
+
+
+def test_what_is_no_generator_is_refused(made, publish, tmp_path):
+    with pytest.raises(FileNotFoundError, match="A generator is a folder"):
+        publish(generator=made["audit"], generator_uri=str(tmp_path / "generators"))
+
+
+def test_without_an_address_no_generator_is_kept_and_none_is_needed(made, publish, tmp_path):
+    published = publish(generator=made["one"])
+    assert "generators_kept" not in last_step(published.path).settings
+    assert {path.name for path in tmp_path.iterdir()} == {"release"}
+    publish("again", generator_uri=str(tmp_path / "generators"))
+    assert not (tmp_path / "generators").exists()
+
+
+def test_a_step_that_is_tried_again_keeps_no_second_version(made, publish, tmp_path):
+    uri = str(tmp_path / "generators")
+    publish("first", generator=made["one"], generator_uri=uri)
+    publish("second", generator=made["one"], generator_uri=uri)
+    assert latest(f"{uri}/all").number == 1
+
+
+def test_a_release_that_cannot_be_pushed_can_be_tried_again(made, publish, tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "theirs").write_text("x")
+    options = {"generator": made["one"], "generator_uri": str(tmp_path / "generators")}
+    with pytest.raises(FileExistsError):
+        publish(release_uri=str(tmp_path / "full"), **options)
+    assert publish(release_uri=str(tmp_path / "empty"), **options).num_images == 12
+
+
+def with_rivals(monkeypatch, number, uri, tmp_path):
+    """Let `number` others keep a generator between reading and writing."""
+    import regan.storage as storage
+
+    read, waiting = storage.latest, list(range(number))
+
+    def before_a_rival(address):
+        found = read(address)
+        if waiting:
+            folder = generator(tmp_path / f"rival {waiting[-1]}", ["benign", "malignant"], 7.0 + waiting.pop())
+            push_latest(folder, uri, found)
+        return found
+
+    monkeypatch.setattr(storage, "latest", before_a_rival)
+    return read
+
+
+def test_a_run_that_was_overtaken_keeps_its_generator_on_top(made, publish, tmp_path, monkeypatch):
+    uri = str(tmp_path / "generators")
+    read = with_rivals(monkeypatch, 1, f"{uri}/all", tmp_path)
+    publish(generator=made["one"], generator_uri=uri)
+    assert read(f"{uri}/all").number == 2
+    assert read(f"{uri}/all").files["weights.safetensors"] == file_hash(made["one"] / model.WEIGHTS)
+
+
+def test_a_run_that_was_overtaken_twice_says_so_and_leaves_no_release(made, publish, tmp_path, monkeypatch):
+    uri = str(tmp_path / "generators")
+    with_rivals(monkeypatch, 2, f"{uri}/all", tmp_path)
+    with pytest.raises(ConflictError, match=r"One run at a time.*Publish again"):
+        publish(generator=made["one"], generator_uri=uri)
+    assert not (tmp_path / "release").exists()
+
+
+def test_the_generator_is_kept_in_a_bucket(made, publish, tmp_path, monkeypatch):
+    moto = pytest.importorskip("moto.server")
+    boto3 = pytest.importorskip("boto3")
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://{host}:{port}")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, "test")
+        bucket = f"hospital-{os.urandom(4).hex()}"
+        boto3.session.Session().client("s3", region_name="us-east-1").create_bucket(Bucket=bucket)
+        uri = f"s3://{bucket}/generators"
+        published = publish(generator=made["one"], generator_uri=uri)
+        fetch_latest(f"{uri}/all", tmp_path / "kept")
+    finally:
+        server.stop()
+    assert json.loads((tmp_path / "kept" / "model.json").read_text())["labels"] == ["benign", "malignant"]
+    assert "s3://" not in (published.path / "report.html").read_text()
