@@ -110,4 +110,13 @@ def on_cpu(task: PipelineTask) -> PipelineTask:
     task.set_cpu_request(needs.cpu).set_memory_request(needs.memory).set_memory_limit(needs.memory_limit)
     kubernetes.empty_dir_mount(task, "scratch", SCRATCH, size_limit=needs.scratch)
     kubernetes.set_timeout(task, needs.hours * HOUR)
+    _with_storage(task)
     return task.set_retry(**(AT_ONCE if name == "preflight" else RETRIES))
+
+
+def _with_storage(task: PipelineTask) -> None:
+    """Keys and endpoint of an S3 store, where the namespace has them (manifests/overlays/s3); GCS needs none."""
+    keys = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
+    place = {name: name for name in ("AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION")}
+    kubernetes.use_secret_as_env(task, "regan-s3", keys, optional=True)
+    kubernetes.use_config_map_as_env(task, "regan-storage", place, optional=True)

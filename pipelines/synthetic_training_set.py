@@ -323,7 +323,7 @@ def synthetic_training_set(
             checked = on_gpu(
                 preflight(
                     source_uri=source_uri,
-                    settings=_settings(given),
+                    settings=_settings(given, conditional=conditional, rounds=rounds),
                     data_version=data_version,
                     checkpoint_uri=gpu_checkpoint_uri,
                     report_uri=report_uri,
@@ -340,8 +340,9 @@ def synthetic_training_set(
     return pipeline
 
 
-def _settings(given: Mapping[str, PipelineParameterChannel]) -> str:
+def _settings(given: Mapping[str, PipelineParameterChannel], **graph: int) -> str:
     """All that the result depends on besides the source, one `name=value` a line."""
-    read = (name for name in sorted(given) if not name.startswith("gpu_") and not name.endswith("_uri"))
-    left_out = {"data_version", "data_unchanged", "report_title"}
-    return "\n".join(f"{name}={given[name]}" for name in read if name not in left_out)
+    place = {"data_version", "data_unchanged", "report_title"}
+    place |= {name for name in given if name.startswith("gpu_") or name.endswith("_uri")} - {"gan_start_uri"}
+    settings = {**graph, **{name: value for name, value in given.items() if name not in place}}
+    return "\n".join(f"{name}={value}" for name, value in sorted(settings.items(), key=lambda setting: setting[0]))

@@ -1,10 +1,11 @@
 """Images from a trained generator, and the snapshots of a run."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -198,8 +199,9 @@ def write_snapshot(
     *,
     classes: tuple[str, ...],
     training_index: Iterable[tuple[str, str]],
+    origin: Mapping[str, str] = MappingProxyType({}),
 ) -> Path:
-    """Write the averaged generator as `snapshots/kimg-NNNNNN.N` of a run."""
+    """Write the averaged generator as `snapshots/kimg-NNNNNN.N` of a run; `origin` is what it started from."""
     path = run / SNAPSHOTS / f"kimg-{kimg:08.1f}"
     metadata = {
         "configuration": config.to_dict(),
@@ -208,6 +210,7 @@ def write_snapshot(
         "labels": list(config.labels),
         "size": config.size,
         "channels": config.channels,
+        **origin,
     }
     with writing(path) as folder:
         write_model(folder, kind="generator", weights=weights, metadata=metadata, training_index=training_index)

@@ -29,6 +29,7 @@ from regan.gan.sampling import (
     surplus_snapshots,
     write_snapshot,
 )
+from regan.gan.start import Start, fitted
 from regan.gan.steps import Phases, initial_state
 from regan.progress import Progress
 
@@ -67,6 +68,7 @@ class Trainer:
         classes: The two classes of the image set, the positive one last.
         configuration: Hash of all that a resumed run must have in common with the one before.
         training_index: (pixel hash, group) of the real images.
+        start: Generator to start from; the discriminator is new in any case.
         keep_snapshots: At most so many snapshots stay.
         checkpoint_seconds: Time between checkpoints; one is also written with every snapshot and on SIGTERM.
         on_snapshot: Called with each new snapshot's folder and its kimg; the figures it returns join the log.
@@ -83,6 +85,7 @@ class Trainer:
         classes: tuple[str, ...],
         configuration: str,
         training_index: set[tuple[str, str]],
+        start: Start | None = None,
         keep_snapshots: int = 25,
         checkpoint_seconds: float = 600.0,
         on_snapshot: OnSnapshot | None = None,
@@ -91,6 +94,7 @@ class Trainer:
     ) -> None:
         self.config, self.folder, self.classes = config, folder, classes
         self.training_index, self.keep_snapshots = training_index, keep_snapshots
+        self._origin = start.about() if start else {}
         self.checkpoint_seconds, self.on_snapshot = checkpoint_seconds, on_snapshot
         self._on_checkpoint, self._on_step, self._configuration = on_checkpoint, on_step, configuration
         random = random_generator(config.seed, Stream.WEIGHTS)
@@ -99,6 +103,8 @@ class Trainer:
         self._phases = Phases(config, self._generator, self._discriminator)
         self._inputs = Inputs(config, images)
         self._state = initial_state(config, self._generator, self._discriminator)
+        if start is not None:
+            self._state |= self._started(start)
         self._step, self._seconds = 0, 0.0
         (folder / CHECKPOINTS).mkdir(exist_ok=True)
 
@@ -137,6 +143,15 @@ class Trainer:
     @property
     def _num_steps(self) -> int:
         return math.ceil(self.config.kimg * 1000 / self.config.batch_size)
+
+    def _started(self, start: Start) -> dict[str, Any]:
+        weights = fitted(start, self._state["generator"], self.config.channels)
+        tensors = {path: ops.convert_to_tensor(value) for path, value in weights.items()}
+        return {
+            "generator": tensors,
+            "average": tensors,
+            "style_mean": ops.convert_to_tensor(start.weights[STYLE_MEAN]),
+        }
 
     def _restore(self) -> None:
         checkpoint = load_checkpoint(self.folder / CHECKPOINTS, configuration=self._configuration)
@@ -237,6 +252,7 @@ class Trainer:
             tree.map_structure(ops.convert_to_numpy, self._averaged_weights()),
             classes=self.classes,
             training_index=self.training_index,
+            origin=self._origin,
         )
         log.write_samples(self.kimg, contact_sheet(self._samples()))
         if self.on_snapshot is not None:

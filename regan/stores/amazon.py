@@ -4,7 +4,7 @@ import functools
 import hashlib
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -227,7 +227,8 @@ class AmazonStore(Store):
                     return False
                 raise
             finally:
-                self._client.delete_object(Bucket=self._bucket, Key=self._key(name))
+                with suppress(ClientError):  # whoever may not remove files may still write versions
+                    self._client.delete_object(Bucket=self._bucket, Key=self._key(name))
 
     @contextmanager
     def _explained(self, name: str = "") -> Iterator[None]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from regan.progress import Progress
 
+PARTIAL = ".part-"  # how names begin of what is not whole yet; a process that is killed leaves them behind
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -37,7 +38,7 @@ def inside(folder: Path, name: str, uri: str) -> Path:
 
 
 def files_of(folder: Path, reserved: Iterable[str]) -> dict[str, Path]:
-    """The files of a folder to push, by name.
+    """The files of a folder to push, by name, without what a killed process of ours left half written.
 
     Raises:
         FileNotFoundError: There is no such folder.
@@ -45,7 +46,8 @@ def files_of(folder: Path, reserved: Iterable[str]) -> dict[str, Path]:
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"What is pushed must be a folder. Received {folder}, which is none.")
-    paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if not path.is_dir()}
+    found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if not path.is_dir()}
+    paths = {name: path for name, path in found.items() if not is_partial(name)}
     links = [name for name, path in paths.items() if path.is_symlink() or not path.is_file()]
     if links or not paths or set(paths) & set(reserved):
         raise ValueError(
@@ -53,6 +55,11 @@ def files_of(folder: Path, reserved: Iterable[str]) -> dict[str, Path]:
             f"{folder} with {', '.join(links or paths) or 'nothing in it'}."
         )
     return paths
+
+
+def is_partial(name: str) -> bool:
+    """Whether a name is that of something half written."""
+    return any(part.startswith(PARTIAL) for part in name.split("/"))
 
 
 @contextmanager
@@ -64,7 +71,7 @@ def beside(place: Path, *, lasting: bool = False) -> Iterator[Path]:
         lasting: Whether it must outlive a loss of power at once.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
-    partial = place.parent / f".part-{uuid.uuid4().hex}"
+    partial = place.parent / f"{PARTIAL}{uuid.uuid4().hex}"
     try:
         yield partial
         if lasting:

@@ -46,7 +46,8 @@ class GoogleStore(Store):
     def _listed(self, start: str, limit: int | None = None) -> Iterator[StoredFile]:
         with self._explained():
             for blob in self._bucket.list_blobs(prefix=start, max_results=limit, **self._calm):
-                yield StoredFile(blob.name, blob.size, str(blob.generation), blob.updated.timestamp())
+                modified = blob.updated.timestamp() if blob.updated else 0.0
+                yield StoredFile(blob.name, blob.size, str(blob.generation), modified)
 
     def download(self, file: StoredFile, target: Path) -> None:
         """See `Store.download`."""

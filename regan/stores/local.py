@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from regan.stores.base import Patience, Store, StoredFile
-from regan.stores.files import beside
+from regan.stores.files import beside, is_partial
 
 
 class LocalStore(Store):
@@ -31,7 +31,7 @@ class LocalStore(Store):
                 found = path.stat()
             except FileNotFoundError:  # another process removed it while we were listing
                 continue
-            if path.is_file() and not path.name.startswith(".part-"):
+            if path.is_file() and not is_partial(path.name):
                 yield StoredFile(path.as_posix(), found.st_size, str(found.st_mtime_ns), found.st_mtime)
 
     def download(self, file: StoredFile, target: Path) -> None:

@@ -7,6 +7,7 @@ broken off changes nothing.
 
 import json
 import logging
+import shutil
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any
 
 from regan.stores.address import open_store
 from regan.stores.base import ConflictError, DamageError, Store, StoredFile
-from regan.stores.files import files_of, in_parallel, inside, room_for, sha256
+from regan.stores.files import PARTIAL, files_of, in_parallel, inside, room_for, sha256
 
 _LOG = logging.getLogger("regan")
 
@@ -249,7 +250,9 @@ def _fetch_version(store: Store, version: Version, there: Mapping[str, StoredFil
         raise DamageError(f"{', '.join(lost[:3])} is not there any more")
     size = sum(there[digest].size for digest in wanted.values())
     folder.mkdir(parents=True, exist_ok=True)
-    with room_for(folder, size), TemporaryDirectory(prefix=".part-", dir=folder) as partial:
+    for left_over in folder.glob(f"{PARTIAL}*/"):  # by a fetch that was killed
+        shutil.rmtree(left_over)
+    with room_for(folder, size), TemporaryDirectory(prefix=PARTIAL, dir=folder) as partial:
         arrived = {name: Path(partial) / str(number) for number, name in enumerate(wanted)}
         in_parallel(
             "Fetch files",

@@ -45,10 +45,11 @@ def publish_images(
     report: str | Path,
     release: str | Path,
     *,
-    release_uri: str = "",
-    title: str = "",
     generator: str | Path = "",
     generator_positive: str | Path = "",
+    release_uri: str = "",
+    release_name: str = "",
+    title: str = "",
     generator_uri: str = "",
 ) -> PublishedImages:
     """Release audited synthetic images with datasheet, report, history and checksums.
@@ -66,10 +67,11 @@ def publish_images(
         audit: Its audit, which must have passed.
         report: Report on the classifier that was trained on these images.
         release: Folder to write.
-        release_uri: Address such as `gs://bucket/folder` to push a copy to; empty for none.
-        title: Title of the datasheet; made from the classes where empty.
         generator: Generator that made the images: of both classes, or of the negative one. Empty: none is kept.
         generator_positive: Generator of the positive class, where each class has its own.
+        release_uri: Address such as `gs://bucket/folder` to push a copy to; empty for none.
+        release_name: Subfolder of `release_uri` for this release, so that the next one has a place beside it.
+        title: Title of the datasheet; made from the classes where empty.
         generator_uri: Address (`gs://`, `s3://`) or folder within the institution where generators are kept, each at
             `<generator_uri>/<class>`, or `<generator_uri>/all` for one of both classes. Empty: none is kept.
 
@@ -89,6 +91,7 @@ def publish_images(
     from regan.data.output import writing
 
     started = time.monotonic()
+    release_uri = "/".join(filter(None, (release_uri.rstrip("/"), release_name))) if release_uri else ""
     image_set = ImageSet.open(images)
     audited = _checked(image_set, Path(audit), Path(report))
     copies = _copies(Path(audit), audited)

@@ -38,6 +38,7 @@ def train_gan(
     preset: Literal["demo", "config-e", "config-f"] = "config-e",
     kimg: float = 0.0,
     keep_snapshots: int = 25,
+    start_uri: str = "",
     checkpoint_uri: str = "",
     checkpoint_minutes: float = 10.0,
     seed: int = 0,
@@ -51,6 +52,9 @@ def train_gan(
         preset: `demo` (minutes on a laptop at 32 x 32), `config-e` or `config-f` (days on a GPU at 256 x 256).
         kimg: Length in thousands of real images; 0 takes the preset's.
         keep_snapshots: Snapshots to keep at most, thinned evenly as training goes on.
+        start_uri: Folder of a generator to start from, or folder or address where `publish_images` keeps one below
+            `label`; nothing there yet = random weights. Its preset, size and labels must be the new ones; grey may
+            start from RGB and RGB from grey. Read at the first start only.
         checkpoint_uri: Where the state outlives the machine, below a name that is `label`, so that two classes can
             share it; it is kept when training is complete. A local folder is worked in. From an address (`gs://`,
             `s3://`) the state is fetched, and pushed there with each checkpoint and on SIGTERM; TensorBoard can read
@@ -68,7 +72,7 @@ def train_gan(
         TakenOverError: Another process trains with the state at `checkpoint_uri`, and began later.
         TrainingDivergedError: The losses left the finite, or all bounds.
     """
-    from regan.data.checkpoint import contents_hash, identity_hash
+    from regan.data.checkpoint import CHECKPOINTS, contents_hash, identity_hash
     from regan.data.imageset import ImageSet
     from regan.data.output import require_free
     from regan.data.work import StateFiles, require_minutes, working
@@ -88,11 +92,15 @@ def train_gan(
     config = configure(preset, size=source.size, channels=source.channels, labels=labels, seed=seed, kimg=kimg)
     training_index = {(row.sha256, row.group) for row in rows} | source.training_index()
     identity = identity_hash(verb="train_gan", configuration=config.hash(), images=contents_hash(rows))
-    files = StateFiles(fixed=("snapshots",), growing=("log.jsonl", "tensorboard"), board="tensorboard")
+    files = StateFiles(fixed=("snapshots", "start"), growing=("log.jsonl", "tensorboard"), board="tensorboard")
     with working(Path(run), checkpoint_uri, files=files, configuration=identity, label=label) as work:
         # Only now: the framework takes seconds to load, and a wrong call should not wait for it.
+        from regan.gan.start import bring_start
         from regan.gan.trainer import Trainer
 
+        begun = any((work.folder / CHECKPOINTS).iterdir())
+        start = bring_start(start_uri, label, work.folder, begun=begun)
+        training_index |= start.training_index if start else set()
         trainer = Trainer(
             config,
             decode(source, rows, labels, work.folder),
@@ -100,6 +108,7 @@ def train_gan(
             classes=source.classes,
             configuration=identity,
             training_index=training_index,
+            start=start,
             keep_snapshots=keep_snapshots,
             checkpoint_seconds=60 * checkpoint_minutes,
             on_checkpoint=work.keep,
@@ -107,8 +116,9 @@ def train_gan(
         )
         result = trainer.run()
         work.settle()
-        settings = {"label": label, "preset": preset, "keep_snapshots": keep_snapshots}
-        about = {"classes": list(source.classes), "preset": preset}
+        origin = start.about() if start else {}
+        settings = {"label": label, "preset": preset, "keep_snapshots": keep_snapshots, **origin}
+        about = {"classes": list(source.classes), "preset": preset, **origin}
         seconds = time.monotonic() - started
         return _write_run(Path(run), work.folder, images, config, result, about, settings, training_index, seconds)
 

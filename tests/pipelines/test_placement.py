@@ -92,6 +92,21 @@ def test_every_step_requests_what_it_uses_and_has_a_limit(documents):
         assert resources["resourceMemoryLimit"] == needs.memory_limit
 
 
+def test_every_step_has_the_keys_of_an_s3_store_where_there_are_any(documents):
+    pipeline, platform = documents
+    for executor, *_ in steps(pipeline):
+        (secret,), (settings,) = platform[executor]["secretAsEnv"], platform[executor]["configMapAsEnv"]
+        assert secret["optional"] is settings["optional"] is True
+        assert (secret["secretName"], settings["configMapName"]) == ("regan-s3", "regan-storage")
+        variables = [entry["envVar"] for entry in (*secret["keyToEnv"], *settings["keyToEnv"])]
+        assert variables == [
+            "AWS_ACCESS_KEY_ID",
+            "AWS_SECRET_ACCESS_KEY",
+            "AWS_ENDPOINT_URL_S3",
+            "AWS_DEFAULT_REGION",
+        ]
+
+
 def test_the_preflight_fails_in_the_first_minutes_and_every_other_step_outlives_lost_nodes(documents):
     pipeline, platform = documents
     for executor, name, task, *_ in steps(pipeline):

@@ -245,9 +245,11 @@ def test_training_goes_on_from_an_address_that_data_and_settings_share(pipeline)
 def test_the_settings_that_the_preflight_hashes_are_those_of_the_result(pipeline, parameters):
     settings = constant(all_tasks(pipeline)["preflight"], "settings")
     named = dict(line.split("=", 1) for line in settings.splitlines())
+    graph = {name: named.pop(name) for name in ("conditional", "rounds")}
+    assert graph == {"conditional": str("train-gan-2" not in all_tasks(pipeline)), "rounds": "1"}
     place = {"data_version", "data_unchanged", "report_title"}
     result = {name for name in parameters if not name.startswith("gpu_") and not name.endswith("_uri")} - place
-    assert set(named) == result
+    assert set(named) == result | {"gan_start_uri"}
     assert all(f"pipelinechannel--{name}'" in value for name, value in named.items())
 
 

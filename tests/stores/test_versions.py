@@ -7,6 +7,7 @@ import pytest
 from regan.storage import ConflictError, Version, claim_latest, fetch_latest, latest, push_latest
 from regan.stores.address import open_store
 from regan.stores.versions import OBJECTS, POINTER
+from tests.servers.proxy import Fault, every
 
 
 def written(folder, **files):
@@ -174,6 +175,28 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(bucket, tmp_path):
     with pytest.raises(ValueError, match="could lead out"):
         fetch_latest(bucket, tmp_path / "fetched")
     assert not (tmp_path / "escaped").exists()
+
+
+def test_what_a_killed_fetch_left_half_written_is_neither_pushed_nor_kept(bucket, tmp_path):
+    folder = written(tmp_path / "folder", a="1")
+    (folder / ".part-killed").mkdir()
+    (folder / ".part-killed" / "0").write_text("half")
+    version = push_latest(folder, bucket, None)
+    assert set(version.files) == {"a"}
+    (folder / "a").unlink()
+    fetch_latest(bucket, folder)
+    assert contents(folder) == {"a": "1"}
+
+
+def test_versions_can_be_pushed_by_whoever_may_not_remove_files(cloud, tmp_path, caplog):
+    address, proxy = cloud
+    denied = Fault(status=403, body=b"<Error><Code>AccessDenied</Code></Error>")
+    version = None
+    with proxy.faults(every(1, denied, lambda request: request.method == "DELETE")):
+        for number in range(1, 4):
+            version = push_latest(written(tmp_path / "folder", a=f"{number}"), address, version)
+    assert fetch_latest(address, tmp_path / "fetched") == version
+    assert "files of an older version were not removed" in caplog.text
 
 
 def test_a_file_that_changes_while_it_is_pushed_is_refused(bucket, tmp_path, monkeypatch):

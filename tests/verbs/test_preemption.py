@@ -243,7 +243,7 @@ def test_the_state_of_another_configuration_or_of_other_images_is_refused_and_le
 
 @pytest.mark.parametrize(
     ("training", "bucket"),
-    [("gan", "s3"), pytest.param("classifier", "gs", marks=pytest.mark.slow)],
+    [pytest.param("gan", "s3", marks=pytest.mark.slow), ("classifier", "gs")],
     indirect=True,
     scope="module",
 )

@@ -1,0 +1,131 @@
+"""Weights of another generator to start training from, and a copy of it among the state of the training.
+
+The copy makes an interrupted training go on alike whatever lies at the address by then, and carries the images that
+trained the first generator into the training index, so that none of them can end in a test.
+"""
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from regan.data.model import read_model, read_training_index, read_weights, weights_hash
+from regan.data.output import writing
+from regan.storage import fetch_latest
+
+START = "start"  # folder in the work folder
+_LOG = logging.getLogger("regan")
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue, ITU-R BT.601
+
+
+@dataclass(frozen=True)
+class Start:
+    """A generator that training starts from.
+
+    Attributes:
+        weights: Its averaged weights by path.
+        hash: SHA-256 of its weight file.
+        channels: Of its images.
+        licence: Terms that its weights carry; empty = our own.
+        training_index: (pixel hash, group) of the images that trained it.
+    """
+
+    weights: dict[str, np.ndarray]
+    hash: str
+    channels: int
+    licence: str
+    training_index: set[tuple[str, str]]
+
+    def about(self) -> dict[str, str]:
+        """What the models that come of it say: its hash, and its terms if they are not ours."""
+        return {"start": self.hash} | ({"licence": self.licence} if self.licence else {})
+
+
+def bring_start(start_uri: str, label: str, work: Path, *, begun: bool) -> Start | None:
+    """Copy the generator to start from into the work folder, unless it is there or training has begun without one.
+
+    Args:
+        start_uri: Folder of a generator, or folder or address that keeps one below `label`; empty = none.
+        label: Name of the network: a class, or `all`.
+        work: Work folder of the training.
+        begun: Whether training has a checkpoint already.
+
+    Returns:
+        The generator; None = training starts from random weights.
+
+    Raises:
+        ValueError: What lies there is no generator.
+        OSError: The address cannot be read.
+    """
+    place = work / START
+    if start_uri and not begun and not place.exists():
+        with tempfile.TemporaryDirectory(dir=work, prefix=f"{START}-") as scratch:
+            found = _found(start_uri, label, Path(scratch))
+            if found is None:
+                _LOG.info("Nothing lies at %s yet: training starts from random weights.", start_uri)
+                return None
+            read_model(found, "generator")
+            with writing(place) as folder:
+                shutil.copytree(found, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("history"))
+    if not place.exists():
+        return None
+    model = read_model(place, "generator")
+    start = Start(
+        read_weights(place),
+        weights_hash(place),
+        model["channels"],
+        model.get("licence", ""),
+        read_training_index(place),
+    )
+    _LOG.info("Training starts from the generator %s of %s kimg.", start.hash[:12], f"{model['kimg']:g}")
+    return start
+
+
+def fitted(start: Start, expected: Mapping[str, Any], channels: int) -> dict[str, np.ndarray]:
+    """The weights for a network that may have another number of channels.
+
+    Grey from RGB takes the luma of the three colours, RGB from grey gives each colour the same.
+
+    Args:
+        start: Generator to start from.
+        expected: Weights of the new network by path.
+        channels: Of its images, 1 or 3.
+
+    Returns:
+        Weights by path, those of `expected` in number and shape.
+
+    Raises:
+        ValueError: The networks differ in more than their channels.
+    """
+    weights = {path: start.weights[path] for path in expected if path in start.weights}
+    if start.channels != channels:
+        weights |= {path: _recoloured(value, channels) for path, value in weights.items() if _makes_colours(path)}
+    differing = [path for path in expected if path not in weights or weights[path].shape != tuple(expected[path].shape)]
+    if differing:
+        raise ValueError(
+            "A generator to start from must have the new network's preset, size and labels; only the channels may "
+            f"differ. {len(differing)} of {len(expected)} arrays do not fit, such as {differing[0]}. Train without "
+            "`start_uri`, or name another generator."
+        )
+    return weights
+
+
+def _found(start_uri: str, label: str, scratch: Path) -> Path | None:
+    local = Path(start_uri)
+    if (local / "model.json").is_file():
+        return local
+    version = fetch_latest(f"{start_uri.rstrip('/')}/{label}", scratch)
+    return scratch if version is not None else None
+
+
+def _makes_colours(path: str) -> bool:
+    return path.endswith(("_image/bias", "_image/convolution/kernel"))
+
+
+def _recoloured(value: np.ndarray, channels: int) -> np.ndarray:
+    return (value @ _LUMA)[..., None] if channels == 1 else np.repeat(value, 3, axis=-1)
