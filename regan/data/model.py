@@ -35,11 +35,13 @@ def write_model(
         metadata: What `model.json` tells beside kind, format and versions: configuration, classes, metrics...
         training_index: (pixel hash, group) of every image that trained it or was used to choose it.
     """
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     target = Path(folder)
     if weights is not None:
-        save_file({name: np.asarray(value, order="C") for name, value in weights.items()}, target / WEIGHTS)
+        # `save_file` lets nobody but the writer read the file, and steps in containers may be other users.
+        contiguous = {name: np.asarray(value, order="C") for name, value in weights.items()}
+        (target / WEIGHTS).write_bytes(save(contiguous))
     write_training_index(target, training_index)
     model = dict(metadata) | {"kind": kind, "format": FORMAT, "versions": versions()}
     partial = target / f".{MODEL}.partial"

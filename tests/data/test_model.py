@@ -35,6 +35,10 @@ def test_the_same_model_gives_the_same_bytes(model, tmp_path_factory):
     assert all(p.read_bytes() == (other / p.name).read_bytes() for p in model.iterdir())
 
 
+def test_whoever_may_read_one_file_of_a_model_may_read_all(model):
+    assert {path.stat().st_mode & 0o777 for path in model.iterdir()} == {(model / "model.json").stat().st_mode & 0o777}
+
+
 def test_a_folder_without_model_json_is_no_model(model):
     (model / "model.json").unlink()
     with pytest.raises(FileNotFoundError, match="its making was interrupted"):
