@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from kfp import dsl
 
 import regan
 from pipelines.kfp_local import Step
@@ -142,10 +143,10 @@ def pixels(steps: dict[str, Step], title: str) -> list[tuple[str, str]]:
 
 def test_every_step_runs_in_its_image_as_the_images_user(in_containers, in_processes):
     assert in_containers.keys() == in_processes.keys()
-    for step in in_containers.values():
-        assert step.ran
-        folders = [Path(artifact.path) for artifact in step.outputs.values() if hasattr(artifact, "path")]
-        assert {path.stat().st_uid for path in folders if path.exists()} <= {USER}
+    assert all(step.ran for step in in_containers.values())
+    outputs = [output for step in in_containers.values() for output in step.outputs.values()]
+    owners = {Path(output.path).stat().st_uid for output in outputs if isinstance(output, (dsl.Dataset, dsl.Model))}
+    assert owners == {USER}
 
 
 @pytest.mark.parametrize("title", ["generate negative", "generate positive", "filter", "draw control"])
