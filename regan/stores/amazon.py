@@ -3,16 +3,17 @@
 import functools
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 from urllib.parse import urlsplit
 
 from regan.stores import base
 from regan.stores.base import DamageError, Patience, Store, StoredFile, warn_once
 from regan.stores.library import library
 
+_T = TypeVar("_T")
 _ABSENT = {"NoSuchKey", "404", "NotFound"}
 _REFUSED = {
     "401", "403", "AccessDenied", "AllAccessDisabled", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken",
@@ -130,16 +131,19 @@ class AmazonStore(Store):
     def upload(self, source: Path, name: str) -> None:
         """See `Store.upload`; boto adds a CRC32, which some servers refuse: then it says so and goes without."""
         with self._explained(name):
-            try:
-                self._send(source, name)
-            except Exception as error:
-                endpoint = str(self._client.meta.endpoint_url)
-                if endpoint in self._plain or _code(_answer(error)) not in _UNSUPPORTED:
-                    raise
-                warn_once(f"{endpoint} refuses uploads with checksums ({error}). Files are sent without.")
-                self._plain.add(endpoint)
-                self._client = self._connected(library("boto3", self.uri), plain=True)
-                self._send(source, name)
+            self._with_checksums(lambda: self._send(source, name))
+
+    def _with_checksums(self, write: Callable[[], _T]) -> _T:
+        try:
+            return write()
+        except Exception as error:
+            endpoint = str(self._client.meta.endpoint_url)
+            if endpoint in self._plain or _code(_answer(error)) not in _UNSUPPORTED:
+                raise
+            warn_once(f"{endpoint} refuses uploads with checksums ({error}). Files are sent without.")
+            self._plain.add(endpoint)
+            self._client = self._connected(library("boto3", self.uri), plain=True)
+        return write()
 
     def _send(self, source: Path, name: str) -> None:
         if source.stat().st_size >= _LARGE:
@@ -208,7 +212,7 @@ class AmazonStore(Store):
         if (found[1] if found else None) != token:
             raise self._conflict(name)
         with self._explained(name):
-            self._client.put_object(Bucket=self._bucket, Key=self._key(name), Body=data, ContentType="application/json")
+            self._with_checksums(lambda: self._put_if(name, data, {}))
         time.sleep(self.patience.delay(1))
         return self._lost_reply(name, data)  # the last of two writers at once wins, and the other one learns of it
 
@@ -219,7 +223,7 @@ class AmazonStore(Store):
         name = f".regan-probe-{time.time_ns():x}"
         with self._explained(name):
             try:
-                self._put_if(name, b"1", {})
+                self._with_checksums(lambda: self._put_if(name, b"1", {}))
                 forbidden = ({"IfNoneMatch": "*"}, {"IfMatch": '"00000000000000000000000000000000"'})
                 return all(self._put_if(name, b"2", condition) is None for condition in forbidden)
             except ClientError as error:

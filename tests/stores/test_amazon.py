@@ -75,6 +75,15 @@ def test_a_server_that_refuses_checksums_is_named_and_gets_files_without(server,
     assert fetch(server, tmp_path / "fetched").joinpath("b").stat().st_size == size
 
 
+@pytest.mark.parametrize("server", [refuses_checksums], indirect=True)
+def test_refused_checksums_are_not_taken_for_refused_conditions(server, caplog):
+    with caplog.at_level(logging.WARNING, "regan"):
+        open_store(server).swap("latest.json", b"1", None)
+    assert "If-None-Match" not in caplog.text
+    with pytest.raises(ConflictError):
+        open_store(server).swap("latest.json", b"2", None)
+
+
 def test_the_mark_of_a_file_in_parts_is_made_of_the_marks_of_its_parts(tmp_path):
     (tmp_path / "x").write_bytes(b"abcde")
     parts = b"".join(hashlib.md5(part).digest() for part in (b"ab", b"cd", b"e"))

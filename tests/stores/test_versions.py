@@ -158,7 +158,7 @@ def test_a_reader_follows_a_writer_that_removes_what_it_is_reading(bucket, tmp_p
 
 def test_a_pointer_of_another_program_is_refused(bucket, tmp_path):
     store = open_store(bucket)
-    for text in (b"not json", b"{}", b'{"format": 2}', b"[]"):
+    for text in (b"not json", b"{}", b'{"format": 2, "number": 1, "files": {}, "previous": {}}', b"[]"):
         found = store.read(POINTER)
         store.swap(POINTER, text, found[1] if found else None)
         with pytest.raises(ValueError, match="must be a pointer of format 1"):
