@@ -52,8 +52,8 @@ def made(tmp_path_factory):
     one = generator(root / "one", ["benign", "malignant"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(study, "GENERATOR", weights_hash(one))
-        made = study.build_study(root / "study", per_sheet=1)
-        failed = study.build_study(root / "failed", per_sheet=1, audit_verdict="failed")
+        made = study.build_study(root / "study", per_sheet=1, num_test=40)
+        failed = study.build_study(root / "failed", per_sheet=1, num_test=40, audit_verdict="failed")
     for each in (made, failed):
         each["report"] = each["audit"].parent / "report"
         regan.compare_classifiers(each["student_answers"], each["teacher_answers"], each["report"], audit=each["audit"])
@@ -68,9 +68,17 @@ def publish(made, tmp_path):
     return published
 
 
-def test_the_generator_of_both_classes_is_kept_with_licence_and_index_and_without_history(made, publish, tmp_path):
-    uri = str(tmp_path / "generators")
-    published = publish(generator=made["one"], generator_uri=uri)
+@pytest.fixture(scope="module")
+def published(made, tmp_path_factory):
+    """A release, and the address where its generator is kept."""
+    root = tmp_path_factory.mktemp("published")
+    uri = str(root / "Mustermann's generators")
+    arguments = (made["filtered"], made["audit"], made["report"], root / "release")
+    return regan.publish_images(*arguments, generator=made["one"], generator_uri=uri), uri
+
+
+def test_the_generator_of_both_classes_is_kept_with_licence_and_index_and_without_history(made, published, tmp_path):
+    release, uri = published
     assert fetch_latest(f"{uri}/all", tmp_path / "kept").number == 1
     assert {path.name for path in (tmp_path / "kept").iterdir()} == {
         "model.json",
@@ -81,13 +89,13 @@ def test_the_generator_of_both_classes_is_kept_with_licence_and_index_and_withou
     assert read_model(tmp_path / "kept", "generator")["licence"] == "Weights Licence-NC"
     assert read_training_index(tmp_path / "kept") == set(study.TRAINING_INDEX)
     assert weights_hash(tmp_path / "kept") == weights_hash(made["one"])
-    assert last_step(published.path).settings["generators_kept"] == {"all": weights_hash(made["one"])}
+    assert last_step(release.path).settings["generators_kept"] == {"all": weights_hash(made["one"])}
 
 
-def test_the_release_holds_nothing_of_the_generator_and_not_its_address(made, publish, tmp_path):
-    published = publish(generator=made["one"], generator_uri=str(tmp_path / "Mustermann's generators"))
-    assert not [path for path in published.path.rglob("*") if path.name in ("model.json", "weights.safetensors")]
-    for path in (path for path in published.path.rglob("*") if path.is_file()):
+def test_the_release_holds_nothing_of_the_generator_and_not_its_address(published):
+    files = [path for path in published[0].path.rglob("*") if path.is_file()]
+    assert not [path for path in files if path.name in ("model.json", "weights.safetensors")]
+    for path in files:
         assert b"Mustermann" not in path.read_bytes(), path
 
 
@@ -113,7 +121,7 @@ def with_generators(made, root, monkeypatch, negative, positive):
         return add(self, image, label, **told | {"generator": made_by})
 
     monkeypatch.setattr(study.ImageSetWriter, "add", added)
-    other = study.build_study(root, per_sheet=1)
+    other = study.build_study(root, per_sheet=1, num_test=40)
     monkeypatch.undo()
     other["report"] = root / "report"
     regan.compare_classifiers(other["student_answers"], other["teacher_answers"], other["report"], audit=other["audit"])
@@ -144,28 +152,23 @@ def test_what_is_no_generator_is_refused(made, publish, tmp_path):
         publish(generator=made["audit"], generator_uri=str(tmp_path / "generators"))
 
 
-def test_without_an_address_no_generator_is_kept_and_none_is_needed(made, publish, tmp_path):
-    published = publish(generator=made["one"])
-    assert "generators_kept" not in last_step(published.path).settings
+@pytest.mark.parametrize("given", ["generator", "address"])
+def test_without_an_address_or_a_generator_none_is_kept(made, publish, tmp_path, given):
+    address = {"generator_uri": str(tmp_path / "generators")}
+    release = publish(**({"generator": made["one"]} if given == "generator" else address))
+    assert "generators_kept" not in last_step(release.path).settings
     assert {path.name for path in tmp_path.iterdir()} == {"release"}
-    publish("again", generator_uri=str(tmp_path / "generators"))
-    assert not (tmp_path / "generators").exists()
 
 
-def test_a_step_that_is_tried_again_keeps_no_second_version(made, publish, tmp_path):
-    uri = str(tmp_path / "generators")
-    publish("first", generator=made["one"], generator_uri=uri)
-    publish("second", generator=made["one"], generator_uri=uri)
-    assert latest(f"{uri}/all").number == 1
-
-
-def test_a_release_that_cannot_be_pushed_can_be_tried_again(made, publish, tmp_path):
+def test_a_release_that_cannot_be_pushed_can_be_tried_again_and_keeps_no_second_version(made, publish, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "theirs").write_text("x")
-    options = {"generator": made["one"], "generator_uri": str(tmp_path / "generators")}
+    uri = str(tmp_path / "generators")
     with pytest.raises(FileExistsError):
-        publish(release_uri=str(tmp_path / "full"), **options)
-    assert publish(release_uri=str(tmp_path / "empty"), **options).num_images == 12
+        publish(release_uri=str(tmp_path / "full"), generator=made["one"], generator_uri=uri)
+    again = publish(release_uri=str(tmp_path / "empty"), generator=made["one"], generator_uri=uri)
+    assert again.num_images == 12
+    assert latest(f"{uri}/all").number == 1
 
 
 def with_rivals(monkeypatch, number, uri, tmp_path):
