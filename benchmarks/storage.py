@@ -173,8 +173,11 @@ class _Server:
 
 def _serve(provider: str, port: int) -> None:
     if provider == "gs":
+        from http.server import HTTPServer
+
         from gcp_storage_emulator.server import create_server
 
+        HTTPServer.request_queue_size = 128  # with its 5, many connections at once wait for a second, by chance
         create_server("127.0.0.1", port, in_memory=True).run()
     else:
         from moto.server import ThreadedMotoServer

@@ -92,7 +92,7 @@ def test_a_limit_on_the_size_of_files_is_told_and_nothing_half_written_stays(buc
 
 
 def test_other_errors_of_the_disk_pass_as_they_are(tmp_path):
-    with pytest.raises(IsADirectoryError), room_for(tmp_path / "new" / "folder", 1):
+    with pytest.raises(IsADirectoryError, match="Is a directory"), room_for(tmp_path / "new" / "folder", 1):
         tmp_path.write_bytes(b"")
 
 
