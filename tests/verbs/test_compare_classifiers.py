@@ -13,6 +13,7 @@ from regan.data.history import last_step, write_step
 from regan.statistics.comparison import compare_predictions
 from regan.statistics.predictions import Predictions
 from regan.storage import ConflictError, fetch_latest, latest, push_latest
+from tests.servers.start import s3_server, use_s3
 
 
 def load_study():
@@ -343,23 +344,10 @@ def test_a_run_that_was_overtaken_twice_gives_up_and_leaves_nothing(pair, tmp_pa
 
 
 def test_the_report_is_kept_in_a_bucket(pair, tmp_path, monkeypatch, kept):
-    moto = pytest.importorskip("moto.server")
-    boto3 = pytest.importorskip("boto3")
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://{host}:{port}")
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            monkeypatch.setenv(name, "test")
-        bucket = f"hospital-{os.urandom(4).hex()}"
-        boto3.session.Session().client("s3", region_name="us-east-1").create_bucket(Bucket=bucket)
-        uri = f"s3://{bucket}/reports/breast"
+    with s3_server() as url:
+        uri = f"{use_s3(url, monkeypatch.setenv)}/reports/breast"
         regan.compare_classifiers(*pair, tmp_path / "r1", report_uri=uri, run_key="a")
         made = regan.compare_classifiers(*pair, tmp_path / "r2", report_uri=uri, run_key="b")
         newest = kept(uri)[1]
-    finally:
-        server.stop()
     assert last_shown(made.path)["run_key"] == "a"
     assert newest["run_key"] == "b"

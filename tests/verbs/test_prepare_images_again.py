@@ -2,7 +2,6 @@
 
 import gzip
 import logging
-import os
 import shutil
 from collections import defaultdict
 
@@ -15,6 +14,7 @@ from regan.data.history import last_step
 from regan.data.imageset import ImageSet
 from regan.data.phantom import phantom
 from regan.storage import ConflictError, latest
+from tests.servers.start import s3_server, use_s3
 
 SETS = ("train", "validation", "test")
 
@@ -224,24 +224,11 @@ def test_neither_names_nor_places_get_out_of_history_private(prepare, folder, tm
 
 
 def test_the_split_is_kept_in_a_bucket(prepare, phantoms, folder, monkeypatch):
-    moto = pytest.importorskip("moto.server")
-    boto3 = pytest.importorskip("boto3")
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://{host}:{port}")
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            monkeypatch.setenv(name, "test")
-        bucket = f"hospital-{os.urandom(4).hex()}"
-        boto3.session.Session().client("s3", region_name="us-east-1").create_bucket(Bucket=bucket)
-        uri = f"s3://{bucket}/breast/split"
+    with s3_server() as url:
+        uri = f"{use_s3(url, monkeypatch.setenv)}/breast/split"
         first = prepare(split_uri=uri)
         deliver(phantoms, folder, 12, 16)
         second = prepare(split_uri=uri, seed=3)
-    finally:
-        server.stop()
     before, after = sources(first), sources(second)
     assert all(before[name] <= after[name] for name in SETS)
     assert figures(second) == (2, 24, 8, 0, 0)

@@ -2,8 +2,6 @@
 
 import importlib.util
 import json
-import logging
-import os
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ from regan.data.history import last_step, write_step
 from regan.data.imageset import file_hash
 from regan.data.model import read_model, read_training_index, weights_hash, write_model
 from regan.storage import ConflictError, fetch_latest, latest, push_latest
+from tests.servers.start import s3_server, use_s3
 
 
 def load_study():
@@ -205,22 +204,9 @@ def test_a_run_that_was_overtaken_twice_says_so_and_leaves_no_release(made, publ
 
 
 def test_the_generator_is_kept_in_a_bucket(made, publish, tmp_path, monkeypatch):
-    moto = pytest.importorskip("moto.server")
-    boto3 = pytest.importorskip("boto3")
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://{host}:{port}")
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            monkeypatch.setenv(name, "test")
-        bucket = f"hospital-{os.urandom(4).hex()}"
-        boto3.session.Session().client("s3", region_name="us-east-1").create_bucket(Bucket=bucket)
-        uri = f"s3://{bucket}/generators"
+    with s3_server() as url:
+        uri = f"{use_s3(url, monkeypatch.setenv)}/generators"
         published = publish(generator=made["one"], generator_uri=uri)
         fetch_latest(f"{uri}/all", tmp_path / "kept")
-    finally:
-        server.stop()
     assert json.loads((tmp_path / "kept" / "model.json").read_text())["labels"] == ["benign", "malignant"]
     assert "s3://" not in (published.path / "report.html").read_text()
