@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from regan.gan.board import Board
+
 LOG = "log.jsonl"
 TENSORBOARD = "tensorboard"
 _LARGEST_LOSS = 100.0
-_LARGEST_FILE = 16_000_000  # bytes; a TensorBoard file beyond is ended, so that storage takes it once and not again
 
 
 class TrainingDivergedError(RuntimeError):
@@ -30,8 +31,7 @@ class TrainingLog:
         self.newest_losses: dict[str, float] = {}
         self._path = folder / LOG
         _remove_lines_after(self._path, kimg)
-        self._board_folder = folder / TENSORBOARD
-        self._open_board(purge_step=_board_step(kimg))
+        self._board = Board(folder / TENSORBOARD, purge_step=_board_step(kimg))
         self._clear()
 
     def __enter__(self) -> "TrainingLog":
@@ -68,14 +68,12 @@ class TrainingLog:
             file.write(json.dumps(line) + "\n")
         for name, value in line.items():
             self._board.add_scalar(name, value, _board_step(kimg))
+        self.sync()
         self._clear()
 
     def sync(self) -> None:
-        """Write what TensorBoard is still to be shown to disk; a file that is large by now is ended."""
-        self._board.flush()
-        if self._board_file.stat().st_size > _LARGEST_FILE:
-            self._board.close()
-            self._open_board()
+        """Have all that TensorBoard is shown on disk."""
+        self._board.sync()
 
     def require_sane(self) -> dict[str, float]:
         """Means since the last flush.
@@ -101,20 +99,12 @@ class TrainingLog:
 
     def write_samples(self, kimg: float, sheet: np.ndarray) -> None:
         """Show a sheet of samples, uint8 `(height, width, 1 or 3)`, in TensorBoard."""
-        self._board.add_image("samples", sheet, _board_step(kimg), dataformats="HWC")
+        self._board.add_picture("samples", sheet, _board_step(kimg))
 
     def write_snapshot_figures(self, kimg: float, figures: Mapping[str, float]) -> None:
         """Show figures of a snapshot in TensorBoard."""
         for name, value in figures.items():
             self._board.add_scalar(f"snapshot/{name}", value, _board_step(kimg))
-
-    def _open_board(self, purge_step: int | None = None) -> None:
-        from tensorboardX import SummaryWriter
-
-        number = len(list(self._board_folder.glob("events*")))
-        # The library names files by the second, and would write a second one over the first.
-        self._board = SummaryWriter(str(self._board_folder), purge_step=purge_step, filename_suffix=f".{number}")
-        self._board_file = next(self._board_folder.glob(f"events*.{number}"))
 
     def _clear(self) -> None:
         self._figures: list[dict[str, Any]] = []

@@ -47,35 +47,3 @@ def test_a_resumed_run_removes_later_lines_and_half_a_line(tmp_path):
     with TrainingLog(tmp_path, 0.2):
         pass
     assert [line["kimg"] for line in read_log(tmp_path)] == [0.1, 0.2]
-
-
-def events_in(folder):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    events = EventAccumulator(str(folder / "tensorboard")).Reload()
-    return [event.step for event in events.Scalars("generator_loss")]
-
-
-def test_what_was_logged_can_be_read_as_soon_as_it_is_synced(tmp_path):
-    with TrainingLog(tmp_path, 0.0) as log:
-        for kimg in (0.1, 0.2):
-            add(log, generator_loss=1.0)
-            log.flush(kimg)
-            log.sync()
-            assert events_in(tmp_path)[-1] == 1000 * kimg
-
-
-def test_two_starts_in_one_second_write_two_files_and_a_large_one_is_ended(tmp_path, monkeypatch):
-    for kimg in (0.1, 0.2):
-        with TrainingLog(tmp_path, kimg) as log:
-            add(log, generator_loss=1.0)
-            log.flush(kimg)
-    assert len(list((tmp_path / "tensorboard").iterdir())) == 2
-    monkeypatch.setattr("regan.gan.log._LARGEST_FILE", 100)
-    with TrainingLog(tmp_path, 0.2) as log:
-        for kimg in (0.3, 0.4):
-            add(log, generator_loss=1.0)
-            log.flush(kimg)
-            log.sync()
-    assert len(list((tmp_path / "tensorboard").iterdir())) == 5
-    assert events_in(tmp_path) == [100, 200, 300, 400]

@@ -18,6 +18,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import regan
+from regan.data.checkpoint import newest_step
 from regan.gan.configuration import PRESETS
 from regan.storage import fetch, fetch_latest, latest
 from tests.servers.generations import Generations
@@ -186,7 +187,10 @@ def interrupted(training: Training, number: int, uri: str, output: Path, chance:
         code = started.wait(60)
         assert time.monotonic() - told < 25
     assert not output.exists()
-    shutil.rmtree(output.with_name(f"{output.name}.checkpoint"))
+    work = output.with_name(f"{output.name}.checkpoint")
+    if number == signal.SIGTERM:  # the step in hand is finished, kept and pushed
+        assert newest_step(work / "checkpoints") == step_at(address)
+    shutil.rmtree(work)
     return code
 
 
