@@ -90,14 +90,14 @@ class AmazonStore(Store):
                     modified = entry["LastModified"].timestamp()
                     yield StoredFile(entry["Key"], entry["Size"], entry["ETag"].strip('"'), modified)
 
-    def download(self, file: StoredFile, target: Path) -> None:
+    def download(self, file: StoredFile, target: Path, *, checked: bool = True) -> None:
         """See `Store.download`; by the checksums that boto knows, and by the ETag where it is an MD5."""
         with self._explained(file.name):
             if file.size < _LARGE:
                 target.write_bytes(self._content(file.name)[0])
             else:
                 self._client.download_file(self._bucket, self._key(file.name), str(target), Config=self._transfer)
-            if self._is_whole(file, target):
+            if not checked or self._is_whole(file, target):
                 return
         raise DamageError(f"{file.name} of {self.uri} arrived with another checksum than its ETag {file.version}.")
 

@@ -115,8 +115,8 @@ class Store(ABC):
         """Files whose whole key begins with `start`; `name` is the whole key."""
 
     @abstractmethod
-    def download(self, file: StoredFile, target: Path) -> None:
-        """Write a file's bytes to a path, checked against the provider's checksum.
+    def download(self, file: StoredFile, target: Path, *, checked: bool = True) -> None:
+        """Write a file's bytes to a path, checked against the provider's checksum unless the caller knows a better one.
 
         Raises:
             DamageError: They arrived damaged.

@@ -84,9 +84,9 @@ def test_only_what_is_new_is_moved_either_way(bucket, tmp_path, monkeypatch):
     for name in ("upload", "download"):
         plain = getattr(store, name)
 
-        def counted(self, first, second, plain=plain, name=name):
+        def counted(self, first, second, *, plain=plain, name=name, **options):
             moved.append(name)
-            return plain(self, first, second)
+            return plain(self, first, second, **options)
 
         monkeypatch.setattr(store, name, counted)
     first = push_latest(written(tmp_path / "folder", a="1", b="2"), bucket, None)
@@ -145,10 +145,10 @@ def test_a_reader_follows_a_writer_that_removes_what_it_is_reading(bucket, tmp_p
     store = type(open_store(bucket))
     plain, newer = store.download, [version]
 
-    def overtaken(self, file, target):
+    def overtaken(self, file, target, **options):
         while newer[-1].number < 4:
             newer.append(push_latest(written(tmp_path / "folder", a=f"{len(newer) + 1}"), bucket, newer[-1]))
-        plain(self, file, target)
+        plain(self, file, target, **options)
 
     monkeypatch.setattr(store, "download", overtaken)
     assert fetch_latest(bucket, tmp_path / "fetched") == newer[-1]
