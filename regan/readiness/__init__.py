@@ -115,7 +115,8 @@ def preflight(
     checks.insert(0, _told("data version", f"{version or 'unknown'} ({how}), run key {key}"))
     last, told = _last_verdict(report_uri, checks)
     checks.append(told)
-    _LOG.info("Preflight:\n%s", text_table(checks))
+    for line in text_table(checks).splitlines():
+        _LOG.info("%s", line)
     if failed(checks):
         raise PreflightError(_complaint(failed(checks)))
     go, sentence = _decision(last, key, report_uri, unchanged, checks)

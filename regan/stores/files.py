@@ -7,13 +7,14 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from regan.progress import Progress
 
 PARTIAL = ".part-"  # how names begin of what is not whole yet; a process that is killed leaves them behind
+_WORTH_TELLING = 10  # files: fewer are there before their progress is read
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -127,12 +128,14 @@ def in_parallel(what: str, do: Callable[[Any], None], jobs: Iterable[Any], worke
     jobs = list(jobs)
     if not jobs:
         return
-    with Progress(what, total=len(jobs), unit="files") as progress, ThreadPoolExecutor(workers) as pool:
+    told = Progress(what, total=len(jobs), unit="files") if len(jobs) >= _WORTH_TELLING else nullcontext()
+    with told as progress, ThreadPoolExecutor(workers) as pool:
         waiting = [pool.submit(do, job) for job in jobs]
         try:
             for future in as_completed(waiting):
                 future.result()
-                progress.advance()
+                if progress:
+                    progress.advance()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

@@ -122,7 +122,8 @@ def publish_images(
         if release_uri:
             from regan.storage import push
 
-            push(folder, release_uri)
+            # A place of its own holds an earlier try of the same release at most: a task that is retried replaces it.
+            push(folder, release_uri, replace=bool(release_name))
     _LOG.info("Published %d images: %s", num_images, release_uri or release)
     return PublishedImages(Path(release), num_images, release_uri)
 

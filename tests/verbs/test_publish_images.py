@@ -215,6 +215,22 @@ def test_a_copy_is_pushed_and_hostile_titles_are_plain_text(made, tmp_path):
     assert first == r"# \<script\>alert(1)\</script\> \# \[x\](http://evil) \`\|\`"
 
 
+def test_a_release_that_is_tried_again_takes_its_own_place_and_no_other(made, tmp_path):
+    def publish(name: str, folder: str):
+        inputs = made["filtered"], made["audit"], made["report"]
+        return regan.publish_images(
+            *inputs, tmp_path / folder, release_uri=str(tmp_path / "bucket"), release_name=name, title=folder
+        )
+
+    assert publish("run-1", "first try").uri == str(tmp_path / "bucket" / "run-1")
+    publish("run-2", "another run")
+    publish("run-1", "second try")
+    titles = {
+        path.parent.name: path.read_text().splitlines()[0] for path in (tmp_path / "bucket").glob("*/DATASHEET.md")
+    }
+    assert titles == {"run-1": "# second try", "run-2": "# another run"}
+
+
 def test_a_push_that_fails_leaves_no_release(made, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "other.txt").write_text("somebody else's")
