@@ -11,6 +11,7 @@ from regan.classifier.prediction import positive_probabilities
 from regan.classifier.recipes import recipe_named
 from regan.classifier.start import new_network
 from regan.classifier.trainer import Checkpointing, cross_entropy, train
+from regan.data.checkpoint import newest_step
 from regan.data.work import TrainingStoppedError
 
 
@@ -138,16 +139,17 @@ def test_a_training_may_be_made_longer_but_not_shorter(contrary, make_set, tmp_p
 
 def test_sigterm_keeps_the_step_in_hand_also_in_validation(contrary, make_set, tmp_path):
     whole, _ = run(contrary, make_set, epochs=2)
-    for step in (2, 4):  # the fourth is the last of its epoch: validation follows
-        seen = []
+    # Told after step 2 it stops after step 3; going on, told after step 4, the last of the epoch, before validation.
+    for calls, stopped_after in ((2, 3), (1, 4)):
+        left = iter(range(calls - 1, -10, -1))
 
-        def told(step=step, seen=seen):
-            seen.append(1)
-            if len(seen) == step:
+        def told(left=left):
+            if next(left) == 0:
                 signal.raise_signal(signal.SIGTERM)
 
         with pytest.raises(TrainingStoppedError, match="Run the same command again"):
-            run(contrary, make_set, epochs=2, checkpointing=Checkpointing(tmp_path / "", "a", on_step=told))
+            run(contrary, make_set, epochs=2, checkpointing=Checkpointing(tmp_path, "a", on_step=told))
+        assert newest_step(tmp_path) == stopped_after
     start, _ = run(contrary, make_set, epochs=2, checkpointing=Checkpointing(tmp_path, "a"))
     assert_same(network_weights(start.network), network_weights(whole.network))
 
