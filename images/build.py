@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -167,9 +168,9 @@ def pinned(engine: str, image: str) -> str:
 def _push(asked: Build, reference: str) -> str:
     _say(f"Pushing {reference}")
     if asked.engine == "docker":
-        _call(["docker", "push", reference], shown=True)
-        known = json.loads(_call(["docker", "image", "inspect", "--format", "{{json .RepoDigests}}", reference]))
-        return next(name for name in known if name.startswith(f"{_without_tag(reference)}@"))
+        # The image's own list of digests may hold others than the one that was pushed now.
+        said = _call(["docker", "push", reference])
+        return f"{_without_tag(reference)}@{re.findall(r'digest: (sha256:[0-9a-f]{64})', said)[-1]}"
     # A registry on this machine has no certificate; every other one must have one.
     plain = ["--tls-verify=false"] if _host(asked.registry) in ("localhost", "127.0.0.1", "[::1]") else []
     with tempfile.TemporaryDirectory() as folder:
