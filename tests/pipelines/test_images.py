@@ -112,7 +112,8 @@ def source(tmp_path_factory) -> str:
 def run_demo(output: Path, source: str, **how) -> dict[str, Step]:
     classes = ("benign", "malignant") if source else ()
     request = Request(output=output, source=source, classes=classes, settings={} if FULL else REDUCED, **how)
-    return {step.title: step for step in run(request, lambda *lines: sys.stdout.write("\n".join([*lines, ""])))}
+    shown = sys.stdout  # kfp.local's own output is sent elsewhere while the pipeline runs
+    return {step.title: step for step in run(request, lambda line: print(line, file=shown))}
 
 
 @pytest.fixture(scope="module")
