@@ -30,7 +30,8 @@ def train_classifier(
         validation: Real images that stop training early and set the threshold.
         start: Classifier to go on from; none = from `weights`.
         backbone: Name of a keras.applications network, or "small" for images of 32 x 32 or little more.
-        weights: Weights that the backbone starts from: "imagenet", or "none" for random ones.
+        weights: Weights that the backbone starts from: "imagenet", "none" for random ones, or the address of a
+            .weights.h5 file.
         recipe: "standard", or "reference" for the published experiment as it was.
         epochs: Epochs at most.
         batch_size: Images in a training step.

@@ -131,7 +131,8 @@ def synthetic_training_set(
             gan_seeds: Latent seeds of the negative class, first and last; the positive class takes the next range.
             gan_truncation_psi: Spread of the latents: 0 = the average image, 1 = as trained, above 1 = wider.
             classifier_backbone: Name of a keras.applications network, or "small" for small images.
-            classifier_weights: Weights that the backbone starts from: "imagenet", or "none" for random ones.
+            classifier_weights: Weights that the backbone starts from: "imagenet", "none" for random ones, or the
+                address of a .weights.h5 file.
             classifier_recipe: "standard", or "reference" for the published experiment as it was.
             classifier_epochs: Epochs at most.
             classifier_batch_size: Images in a training step.

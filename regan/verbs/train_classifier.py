@@ -4,6 +4,7 @@ import shutil
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def train_classifier(
             beside it.
         start: A classifier whose training goes on (rounds). Its backbone must be `backbone`; `weights` is not read.
         backbone: `small`, for images of 32 x 32 or little more, or a network of keras.applications.
-        weights: `imagenet`, `none` or the path of a `.weights.h5` file of the backbone. `small` has `none` only.
+        weights: `imagenet`, `none`, or the path or address of a `.weights.h5` file of the backbone. `small` has `none`
+            only.
         recipe: `standard`; or `reference` for the behaviour of the experiment of 2021: validation images train too,
             the last epoch is kept, a frozen backbone sees [0, 1], the threshold is 0.5.
         epochs: At most so many passes over the images.
@@ -142,10 +144,13 @@ def _first_network(
     images: "ImageSet", recipe: "Recipe", *, start: str | Path, backbone: str, weights: str, seed: int
 ) -> "Start":
     from regan.classifier.start import network_of, new_network
+    from regan.storage import fetch, is_uri
 
     if str(start):
         return network_of(start, images, recipe, backbone=backbone, seed=seed)
-    return new_network(images, recipe, backbone=backbone, weights=weights, seed=seed)
+    with TemporaryDirectory(prefix="weights-") as scratch:
+        file = str(fetch(weights, scratch)) if is_uri(weights) else weights
+        return new_network(images, recipe, backbone=backbone, weights=file, seed=seed)
 
 
 def _identity(settings: dict[str, Any], sets: "dict[str, ImageSet]", start: str | Path) -> str:

@@ -7,7 +7,9 @@ import regan
 from regan.classifier.prediction import Classifier
 from regan.data.history import last_step
 from regan.data.imageset import ImageSet
-from regan.data.model import read_model, read_training_index
+from regan.data.model import file_hash, read_model, read_training_index
+from regan.storage import push
+from tests.servers.start import s3_server, use_s3
 
 SMALL = {"backbone": "small", "weights": "none", "epochs": 2}
 
@@ -137,3 +139,14 @@ def test_an_output_that_holds_something_is_refused(labelled_set, tmp_path):
     (tmp_path / "note").write_text("mine")
     with pytest.raises(FileExistsError, match="must be new or empty"):
         regan.train_classifier(labelled_set(2), labelled_set(3), tmp_path, **SMALL)
+
+
+def test_weights_may_lie_in_object_storage(sets, test_data, tmp_path, monkeypatch):
+    file = next((test_data / "mobilenet_imagenet").glob("*.weights.h5"))
+    with s3_server() as url:
+        address = use_s3(url, monkeypatch.setenv) + "/weights"
+        push(file.parent, address)
+        weights = f"{address}/{file.name}"
+        made = regan.train_classifier(*sets, tmp_path / "c", backbone="MobileNet", weights=weights, epochs=1)
+    first = read_model(made.path, "classifier")["first_weights"]
+    assert (first["source"], first["sha256"]) == (file.name, file_hash(file))
