@@ -29,8 +29,10 @@ CHECKPOINT = 511_242_748  # both networks, the average, two moments
 CLASSIFIER = 4 * 55_912_674
 COMPILED_PIPELINE = 133 * KB
 
-# How often the state is pushed at least (with every snapshot too), and what a push asks besides moving its files.
-CHECKPOINT_SECONDS = 600.0
+# How often the state is pushed (with the first snapshot when so much has passed, where those are more frequent), and
+# what a push asks besides moving its files.
+CHECKPOINT_SECONDS = 300.0
+EVENTS_FILE = 16_000_000  # bytes at which TensorBoard's file is ended, and moved no more
 PUSH_READS, PUSH_LISTS, PUSH_DELETES, PUSH_MARKS = 2, 3, 4, 3  # marks: the pointer, TensorBoard's manifest twice
 LAUNCHER_PART, OUR_PART = 5 * 2**20, 16 * 2**20  # bytes that one S3 request moves: KFP's launcher, regan.storage
 
@@ -172,11 +174,14 @@ ARTIFACT_OBJECTS = _sum(lambda step: _objects(step.writes) + 1)
 READ_OBJECTS = _sum(lambda step: _objects(step.reads))
 
 TRAINING_HOURS = KIMG * 1_000 / CHOSEN.images_per_second / 3600
-PUSH_SECONDS = min(CHECKPOINT_SECONDS, SNAPSHOT_KIMG * 1_000 / CHOSEN.images_per_second)
+SNAPSHOT_SECONDS = SNAPSHOT_KIMG * 1_000 / CHOSEN.images_per_second
+_SNAPSHOTS_APART = max(1.0, -(-CHECKPOINT_SECONDS // SNAPSHOT_SECONDS))
+PUSH_SECONDS = CHECKPOINT_SECONDS if SNAPSHOT_SECONDS > CHECKPOINT_SECONDS else _SNAPSHOTS_APART * SNAPSHOT_SECONDS
 PUSHES = TRAINING_HOURS * 3600 / PUSH_SECONDS
 NEW_SNAPSHOTS = PUSH_SECONDS * CHOSEN.images_per_second / (SNAPSHOT_KIMG * 1_000)
-EVENTS = OUTPUTS["run"].files[4][1]  # the file of TensorBoard grows, and is pushed whole
-PUSH_BYTES = CHECKPOINT + NEW_SNAPSHOTS * SNAPSHOT + 2 * EVENTS / 2  # twice: in the version, and for TensorBoard
+EVENTS = OUTPUTS["run"].files[4][1]  # of the whole training
+NEW_EVENTS = EVENTS / PUSHES + EVENTS_FILE / 2  # what came, and the file that still grows, half full in the mean
+PUSH_BYTES = CHECKPOINT + NEW_SNAPSHOTS * SNAPSHOT + 2 * NEW_EVENTS  # twice: in the version, and for TensorBoard
 PUSH_FILES = 1 + 3 * NEW_SNAPSHOTS + 3
 PUSH_REQUESTS = PUSH_BYTES / OUR_PART + PUSH_FILES + PUSH_READS + PUSH_LISTS + PUSH_DELETES + PUSH_MARKS
 KEPT_BYTES = 3 * CHECKPOINT + KEPT_SNAPSHOTS * SNAPSHOT + 2 * EVENTS

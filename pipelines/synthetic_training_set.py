@@ -100,7 +100,7 @@ def synthetic_training_set(
         gpu_node_selector: dict = {},  # noqa: B006
         gpu_tolerations: list = [],  # noqa: B006
         gpu_checkpoint_uri: str = "",
-        gpu_checkpoint_minutes: float = 10.0,
+        gpu_checkpoint_minutes: float = 5.0,
     ):
         """Turn labelled real images into a synthetic training set, and say how good a classifier trained on it is.
 

@@ -109,7 +109,9 @@ def push(folder: str | Path, uri: str, *, replace: bool = False) -> None:
         )
     ours = before.get("files", {}) | hashes
     _write_manifest(place.store, ours, complete=False)
-    in_parallel("Push files", lambda name: place.store.upload(paths[name], name), paths, place.store.workers)
+    there = {file.name for file in place.files} if before.get("complete") else set()
+    new = [name for name in paths if name not in there or before["files"].get(name) != hashes[name]]
+    in_parallel("Push files", lambda name: place.store.upload(paths[name], name), new, place.store.workers)
     old = [file for file in place.files if file.name in ours and file.name not in hashes]
     in_parallel("Remove old files", place.store.delete, old, place.store.workers)
     _write_manifest(place.store, hashes, complete=True)

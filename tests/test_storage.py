@@ -173,6 +173,18 @@ def test_another_folder_replaces_a_pushed_one_only_when_told(bucket, folder, tmp
     assert [file.name for file in list_files(address)] == ["imageset.json", "new.bin", "notes.txt"]
 
 
+def test_a_file_that_lies_there_already_is_not_sent_again(folder, tmp_path):
+    target = tmp_path / "kept"
+    push(folder, str(target))
+    before = {path.name: path.stat().st_ino for path in target.iterdir()}
+    (folder / "grown.log").write_bytes(b"one line")
+    push(folder, str(target), replace=True)
+    after = {path.name: path.stat().st_ino for path in target.iterdir()}
+    assert {name for name in after if before.get(name) == after[name]} == {path.name for path in folder.iterdir()} - {
+        "grown.log"
+    }
+
+
 def test_files_of_others_are_never_overwritten(bucket, folder, tmp_path):
     address, put = bucket
     put("data/imageset.json", b"theirs")

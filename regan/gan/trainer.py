@@ -72,7 +72,8 @@ class Trainer:
         keep_snapshots: At most so many snapshots stay.
         checkpoint_seconds: Time between checkpoints; one is also written with every snapshot and on SIGTERM.
         on_snapshot: Called with each new snapshot's folder and its kimg; the figures it returns join the log.
-        on_checkpoint: Called after each checkpoint, when all that makes the state lies in `folder`.
+        on_checkpoint: Called when all that makes the state lies in `folder`: after the first and the last checkpoint,
+            on SIGTERM, and after a checkpoint when `checkpoint_seconds` have passed since the last call.
         on_step: Called after each step; ends the training when it raises.
     """
 
@@ -163,7 +164,7 @@ class Trainer:
                 f"`kimg` must not be less than the checkpoint has: {self.kimg:g} kimg are done in {self.folder}. "
                 f"Received kimg={self.config.kimg:g}. Raise it, or work in another folder."
             )
-        self._checkpointed = time.monotonic()
+        self._checkpointed, self._offered = time.monotonic(), -math.inf
         for path in snapshots(self.folder):
             if snapshot_kimg(path) > self.kimg:
                 shutil.rmtree(path)
@@ -218,10 +219,10 @@ class Trainer:
         if is_last or self._is_due(self.config.snapshot_kimg):
             log.flush(self.kimg)
             self._snapshot(log)
-            self._checkpoint(log)
+            self._checkpoint(log, offer=is_last or stop.requested)
         elif stop.requested or time.monotonic() - self._checkpointed >= self.checkpoint_seconds:
             log.require_sane()
-            self._checkpoint(log)
+            self._checkpoint(log, offer=True)
         if stop.requested and not is_last:
             raise TrainingStoppedError(
                 f"Training was told to stop (SIGTERM) after {self.kimg:.1f} kimg. Its checkpoint is in {self.folder}. "
@@ -232,7 +233,7 @@ class Trainer:
         interval, batch = round(interval_kimg * 1000), self.config.batch_size
         return self._step * batch // interval > (self._step - 1) * batch // interval
 
-    def _checkpoint(self, log: TrainingLog) -> None:
+    def _checkpoint(self, log: TrainingLog, *, offer: bool) -> None:
         log.sync()
         save_checkpoint(
             self.folder / CHECKPOINTS,
@@ -242,7 +243,9 @@ class Trainer:
             state=tree.map_structure(ops.convert_to_numpy, self._state),
         )
         self._checkpointed = time.monotonic()
-        self._on_checkpoint()
+        if offer or self._checkpointed - self._offered >= self.checkpoint_seconds:
+            self._offered = self._checkpointed
+            self._on_checkpoint()
 
     def _snapshot(self, log: TrainingLog) -> None:
         path = write_snapshot(
