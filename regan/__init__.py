@@ -23,6 +23,7 @@ _HOMES = {verb: f"regan.verbs.{verb}" for verb in VERBS} | {
     "phantom": "regan.data.phantom",
     "preflight": "regan.readiness",
     "explain_run": "regan.outcome",
+    "import_nvidia": "regan.nvidia",
 }
 
 __version__ = "0.1.0"
@@ -30,6 +31,7 @@ __all__ = [*_HOMES, "VERBS", "__version__"]
 
 if TYPE_CHECKING:
     from regan.data.phantom import phantom as phantom
+    from regan.nvidia import import_nvidia as import_nvidia
     from regan.outcome import explain_run as explain_run
     from regan.readiness import preflight as preflight
     from regan.verbs.audit_images import audit_images as audit_images

@@ -10,7 +10,7 @@ from typing import Any
 import regan
 from regan.data.output import ending_on_sigterm
 
-_COMMANDS = (*regan.VERBS, "phantom", "preflight", "explain_run")
+_COMMANDS = (*regan.VERBS, "phantom", "preflight", "explain_run", "import_nvidia")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = [_underscored(word) for word in (sys.argv[1:] if arguments is None else arguments)]
     debug, given = "--debug" in words, [word for word in words if word != "--debug"]
+    given[:1] = [_command(word) for word in given[:1]]
     chosen = _parser(given).parse_args(given)
     verb = chosen.pop("verb")
     settings = chosen.pop(verb).as_dict()
@@ -72,6 +73,12 @@ def _underscored(word: str) -> str:
         return word
     name, equals, value = word.partition("=")
     return "--" + name[2:].replace("-", "_") + equals + value
+
+
+def _command(word: str) -> str:
+    """`import-nvidia` as `import_nvidia`: both spellings of a command are understood."""
+    name = word.replace("-", "_")
+    return name if name in _COMMANDS else word
 
 
 def _first_line(function: Callable[..., Any]) -> str:

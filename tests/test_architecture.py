@@ -32,10 +32,12 @@ ALLOWED = {
     },
     # Of regan.gan the preflight reads the configuration alone, which loads no framework.
     "regan.readiness": {"regan", "regan.data", "regan.storage", "regan.gan"},
+    # Of regan.gan the import reads configuration and folder alone, which load no framework.
+    "regan.nvidia": {"regan.data", "regan.gan"},
     "regan.outcome": {"regan.causes", "regan.storage"},
     "regan.causes": set(),
     "regan.cli": {"regan", "regan.data"},
-    "regan": {"regan.verbs", "regan.data", "regan.readiness", "regan.outcome"},
+    "regan": {"regan.verbs", "regan.data", "regan.readiness", "regan.outcome", "regan.nvidia"},
     "components": {"regan", "components"},
     "pipelines": {"components", "regan", "pipelines"},
 }

@@ -8,7 +8,7 @@ import regan
 from regan.cli import main
 
 
-@pytest.mark.parametrize("verb", [*regan.VERBS, "phantom", "preflight", "explain_run"])
+@pytest.mark.parametrize("verb", [*regan.VERBS, "phantom", "preflight", "explain_run", "import_nvidia"])
 def test_help_of_a_verb_explains_every_argument_and_loads_no_framework(verb):
     code = (
         "import sys; from regan.cli import main\n"
@@ -34,7 +34,7 @@ def test_every_argument_of_every_verb_has_a_text():
 
     from docstring_parser import parse
 
-    for verb in (*regan.VERBS, "phantom", "preflight", "explain_run"):
+    for verb in (*regan.VERBS, "phantom", "preflight", "explain_run", "import_nvidia"):
         function = getattr(regan, verb)
         documented = {p.arg_name for p in parse(inspect.getdoc(function)).params if p.description}
         assert set(inspect.signature(function).parameters) == documented, verb
@@ -74,6 +74,14 @@ def test_debug_shows_where_an_error_arose(tmp_path):
         main(["train_gan", str(tmp_path / "nothing"), str(tmp_path / "run"), "--debug"])
     with pytest.raises(FileNotFoundError):
         main(["--debug", "train_gan", str(tmp_path / "nothing"), str(tmp_path / "run")])
+
+
+@pytest.mark.parametrize("spelling", ["train-gan", "train_gan"])
+def test_a_command_may_be_written_with_hyphens(spelling, tmp_path, capsys):
+    assert main([spelling, str(tmp_path / "no-thing"), str(tmp_path / "run")]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("regan train_gan: ")
+    assert "no-thing" in error
 
 
 def test_an_unknown_verb_ends_with_status_two(capsys):

@@ -12,15 +12,15 @@ import numpy as np
 from keras import ops
 
 from regan import backend
-from regan.data.model import read_model, read_weights, weights_hash, write_model
+from regan.data.model import read_model, read_weights, weights_hash
 from regan.data.output import writing
 from regan.gan.configuration import GanConfig
+from regan.gan.folder import STYLE_MEAN, write_generator
 from regan.gan.inputs import Stream, draw_noise, random_generator
 from regan.gan.networks import GeneratorNetwork
 
 Noise = Literal["random", "constant", "none"]
 
-STYLE_MEAN = "style_mean"
 SNAPSHOTS = "snapshots"
 
 
@@ -203,17 +203,8 @@ def write_snapshot(
 ) -> Path:
     """Write the averaged generator as `snapshots/kimg-NNNNNN.N` of a run; `origin` is what it started from."""
     path = run / SNAPSHOTS / f"kimg-{kimg:08.1f}"
-    metadata = {
-        "configuration": config.to_dict(),
-        "kimg": kimg,
-        "classes": list(classes),
-        "labels": list(config.labels),
-        "size": config.size,
-        "channels": config.channels,
-        **origin,
-    }
     with writing(path) as folder:
-        write_model(folder, kind="generator", weights=weights, metadata=metadata, training_index=training_index)
+        write_generator(folder, kimg, config, weights, classes=classes, training_index=training_index, origin=origin)
     return path
 
 

@@ -16,18 +16,22 @@ import numpy as np
 
 def differences(path: Path) -> dict[str, float]:
     """Largest difference of each output, relative to the output's largest value."""
+    golden = dict(np.load(path))
+    return compared(golden, official_config(golden), official_weights(golden, "G"), official_weights(golden, "D"))
+
+
+def compared(
+    golden: dict[str, np.ndarray], config: Any, weights: dict[str, np.ndarray], judge: dict[str, np.ndarray]
+) -> dict[str, float]:
+    """The same for a configuration and weights of generator and discriminator that were told otherwise."""
     from keras import ops, tree
 
     from regan import backend
     from regan.gan import losses
     from regan.gan.networks import DiscriminatorNetwork, GeneratorNetwork
 
-    golden = dict(np.load(path))
-    config = official_config(golden)
     random = np.random.default_rng(0)
     generator, discriminator = GeneratorNetwork.build(config, random), DiscriminatorNetwork.build(config, random)
-    weights = official_weights(golden, "G")
-    judge = official_weights(golden, "D")
     assert set(weights) == set(generator.weights()) | set(generator.constants()) | {"style_mean"}
     assert set(judge) == set(discriminator.weights())
 

@@ -1,0 +1,270 @@
+"""From official arrays to our configuration and our weights.
+
+The PyTorch path is tested with the arrays of two small official networks, the TensorFlow 1 path by description only:
+no file of those releases was at hand.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from regan.gan.configuration import GanConfig, configure
+from regan.gan.folder import STYLE_MEAN
+from regan.nvidia.official import Official
+
+_FILTER = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64
+_RATE = 0.01  # of the mapping network, in all releases
+
+_RENAMED = (
+    (r"^mapping\.w_avg$", STYLE_MEAN),
+    (r"\.b4\.const$", ".start"),
+    (r"\.b(\d+)\.conv0\.", r".size_\1_up."),
+    (r"\.b(\d+)\.conv1\.", r".size_\1_same."),
+    (r"\.b(\d+)\.torgb\.", r".size_\1_image."),
+    (r"\.embed\.", ".embedding."),
+    (r"\.fc(\d+)\.", r".dense_\1."),
+    (r"\.noise_const$", ".noise"),
+    (r"^(synthesis\.size_\w+)\.(weight|affine)", r"\1.convolution.\2"),
+    (r"weight$", "kernel"),
+)
+_RENAMED_JUDGE = (
+    (r"^mapping\.embed\.", "discriminator.embedding."),
+    (r"^mapping\.fc(\d+)\.", r"discriminator.dense_\1."),
+    (r"^b4\.conv\.", "discriminator.last."),
+    (r"^b4\.fc\.", "discriminator.dense."),
+    (r"^b4\.out\.", "discriminator.score."),
+    (r"^b\d+\.fromrgb\.", "discriminator.from_image."),
+    (r"^b(\d+)\.conv0\.", r"discriminator.size_\1.first."),
+    (r"^b(\d+)\.conv1\.", r"discriminator.size_\1.second."),
+    (r"^b(\d+)\.skip\.", r"discriminator.size_\1.shortcut."),
+    (r"weight$", "kernel"),
+)
+# TensorFlow's names as PyTorch's; the noise is numbered and comes apart.
+_FROM_TENSORFLOW = (
+    (r"^dlatent_avg$", "mapping.w_avg"),
+    (r"^LabelEmbed/", "mapping.embed/"),
+    (r"^Dense(\d+)/", r"mapping.fc\1/"),
+    (r"^Mapping(\d+)/", r"mapping.fc\1/"),
+    (r"^4x4/Const/const$", "synthesis.b4.const"),
+    (r"^4x4/Conv/", "synthesis.b4.conv1/"),
+    (r"^(\d+)x\1/Conv0_up/", r"synthesis.b\1.conv0/"),
+    (r"^(\d+)x\1/Conv1/", r"synthesis.b\1.conv1/"),
+    (r"^(\d+)x\1/ToRGB/", r"synthesis.b\1.torgb/"),
+    (r"/mod_", ".affine."),
+    (r"/", "."),
+)
+_FROM_TENSORFLOW_JUDGE = (
+    (r"^LabelEmbed/", "mapping.embed/"),
+    (r"^Mapping(\d+)/", r"mapping.fc\1/"),
+    (r"^4x4/Conv/", "b4.conv/"),
+    (r"^4x4/Dense0/", "b4.fc/"),
+    (r"^Output/", "b4.out/"),
+    (r"^(\d+)x\1/FromRGB/", r"b\1.fromrgb/"),
+    (r"^(\d+)x\1/Conv0/", r"b\1.conv0/"),
+    (r"^(\d+)x\1/Conv1_down/", r"b\1.conv1/"),
+    (r"^(\d+)x\1/Skip/", r"b\1.skip/"),
+    (r"/", "."),
+)
+
+
+def generator_config(official: Official, labels: tuple[str, ...]) -> GanConfig:
+    """The configuration that a generator's arrays tell.
+
+    What they do not tell, such as the batch size of their training, is that of `config-e`.
+
+    Args:
+        official: A generator, `G_ema` or `G`.
+        labels: Names of the classes that it makes, as many as it knows; one for a network without labels.
+
+    Raises:
+        ValueError: Our networks cannot express it.
+    """
+    _require_ours(official)
+    arrays = _in_torch_layout(official, judge=False)
+    sizes = sorted({int(found[1]) for name in arrays if (found := re.match(r"synthesis\.b(\d{1,4})\.", name))})
+    num_layers = len([name for name in arrays if re.fullmatch(r"mapping\.fc\d+\.weight", name)])
+    try:
+        maps = {size: len(arrays[f"synthesis.b{size}.conv1.bias"]) for size in sizes}
+        channels = len(arrays["synthesis.b4.torgb.bias"])
+        style_size = len(arrays["mapping.w_avg"])
+        embedding = arrays.get("mapping.embed.weight")
+        latent_size = arrays["mapping.fc0.weight"].shape[1] - (0 if embedding is None else len(embedding))
+        num_labels = 0 if embedding is None else embedding.shape[1]
+    except (KeyError, IndexError, TypeError) as error:
+        raise _unlike_ours(f"an array is missing or has another shape ({error})") from error
+    if min(*maps.values(), latent_size, style_size) < 1:
+        raise _unlike_ours("an array is empty")
+    if max(num_labels, 1) != len(labels):
+        raise ValueError(
+            f"`classes` must name what the network makes, and RaGAN knows networks without labels and with two. This "
+            f"one has {num_labels} labels. Received {len(labels)} names: {', '.join(labels)}."
+        )
+    largest = sizes[-1]
+    return configure(
+        "config-e",
+        size=largest,
+        channels=channels,
+        labels=labels,
+        base_maps=maps[largest] * largest // 2,
+        max_maps=max(maps.values()),
+        latent_size=latent_size,
+        style_size=style_size,
+        mapping_layers=num_layers,
+        mapping_rate=_mapping_rate(official),
+    )
+
+
+def generator_weights(official: Official) -> dict[str, np.ndarray]:
+    """Weights, constant noise and `style_mean` of a generator by our paths, float32."""
+    return _translated(_in_torch_layout(official, judge=False), _RENAMED)
+
+
+def discriminator_weights(official: Official) -> dict[str, np.ndarray]:
+    """Weights of a discriminator by our paths, float32."""
+    return _translated(_in_torch_layout(official, judge=True), _RENAMED_JUDGE)
+
+
+def clamp(official: Official) -> float:
+    """The bound of activations that the official network has and ours has not; 0 = none."""
+    return max((float(value) for value in _named(official, "conv_clamp") if not isinstance(value, str)), default=0.0)
+
+
+def generator_shapes(config: GanConfig) -> dict[str, tuple[int, ...]]:
+    """Shape of every array of a generator folder, told without making the network: a file may declare a huge one."""
+    shapes: dict[str, tuple[int, ...]] = {STYLE_MEAN: (config.style_size,), "synthesis/start": (4, 4, config.maps(4))}
+    width = config.latent_size
+    if config.num_labels:
+        shapes |= _dense("mapping/embedding", config.num_labels, width)
+        width *= 2
+    for index in range(config.mapping_layers):
+        shapes |= _dense(f"mapping/dense_{index}", width, config.style_size)
+        width = config.style_size
+    maps = config.maps(4)
+    for size in config.sizes:
+        for part in ("same",) if size == 4 else ("up", "same"):
+            layer = f"synthesis/size_{size}_{part}"
+            shapes |= _modulated(layer, 3, maps, config.maps(size), config.style_size)
+            shapes |= {f"{layer}/noise_strength": (), f"{layer}/noise": (size, size, 1)}
+            maps = config.maps(size)
+        shapes |= _modulated(f"synthesis/size_{size}_image", 1, maps, config.channels, config.style_size)
+    return shapes
+
+
+def _dense(path: str, width: int, units: int) -> dict[str, tuple[int, ...]]:
+    return {f"{path}/kernel": (width, units), f"{path}/bias": (units,)}
+
+
+def _modulated(path: str, kernel: int, maps: int, filters: int, style_size: int) -> dict[str, tuple[int, ...]]:
+    return {
+        f"{path}/convolution/kernel": (kernel, kernel, maps, filters),
+        f"{path}/bias": (filters,),
+        **_dense(f"{path}/convolution/affine", style_size, maps),
+    }
+
+
+def require_fit(weights: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuse weights that are not, in number and shape, those of our network, or not finite."""
+    other = sorted(set(weights) ^ set(shapes))
+    other += [path for path in weights if path in shapes and weights[path].shape != shapes[path]]
+    if other:
+        raise _unlike_ours(f"{len(other)} of its arrays differ in name or shape, such as {other[0]}")
+    broken = [path for path, value in weights.items() if not np.isfinite(value).all()]
+    if broken:
+        raise ValueError(f"The weights must be finite. {broken[0]} and {len(broken) - 1} more are not.")
+
+
+def _require_ours(official: Official) -> None:
+    for name, expected in (("architecture", "skip"), ("activation", "lrelu"), ("nonlinearity", "lrelu")):
+        for value in _named(official, name):
+            if value not in (expected, "linear"):
+                raise _unlike_ours(f"its {name} is {value!r} instead of {expected!r}")
+    for name, value in official.arrays.items():
+        if name.endswith("resample_filter") and not _is_our_filter(value):
+            raise _unlike_ours(f"its {name} is not the filter [1, 3, 3, 1]")
+    for value in _named(official, "resample_kernel"):
+        if value != [1, 3, 3, 1]:
+            raise _unlike_ours(f"its filter is {value} instead of [1, 3, 3, 1]")
+
+
+def _is_our_filter(values: np.ndarray) -> bool:
+    if values.ndim == 1:
+        values = np.outer(values, values)
+    return values.shape == _FILTER.shape and bool(np.allclose(values, _FILTER, atol=1e-3))
+
+
+def _mapping_rate(official: Official) -> float:
+    told = [v for k, v in official.settings.items() if re.fullmatch(r"mapping\.fc\d+\.bias_gain|mapping_lrmul", k)]
+    rates = {float(value) for value in told if isinstance(value, int | float)} or {_RATE}
+    rate = rates.pop()
+    if rates or not 0 < rate <= 1:
+        raise _unlike_ours("the layers of its mapping network learn at different rates")
+    return rate
+
+
+def _named(official: Official, name: str) -> list[Any]:
+    return [value for key, value in official.settings.items() if key.rpartition(".")[2] == name]
+
+
+def _unlike_ours(why: str) -> ValueError:
+    return ValueError(
+        "The network must be a StyleGAN2 with skip outputs, leaky rectifiers and the filter [1, 3, 3, 1], because ours "
+        f"are such. In this one {why}. Export a StyleGAN2 network, configuration e or f, or train one here."
+    )
+
+
+def _in_torch_layout(official: Official, *, judge: bool) -> dict[str, np.ndarray]:
+    arrays = {name: value for name, value in official.arrays.items() if not name.endswith("resample_filter")}
+    if official.release == "PyTorch":
+        return arrays
+    table = _FROM_TENSORFLOW_JUDGE if judge else _FROM_TENSORFLOW
+    return dict(_from_tensorflow(name, value, table) for name, value in arrays.items() if name != "lod")
+
+
+def _from_tensorflow(name: str, value: np.ndarray, table: tuple[tuple[str, str], ...]) -> tuple[str, np.ndarray]:
+    if name.startswith("LabelConcat/"):
+        raise _unlike_ours("labels are joined to z before both are normalised")
+    noise = re.fullmatch(r"noise(\d{1,2})", name)
+    if noise:
+        # noise0 belongs to 4 x 4; then two for each size, of which the first is the enlarging layer's.
+        number = int(noise[1])
+        place = "b4.conv1" if number == 0 else f"b{8 * 2 ** ((number - 1) // 2)}.conv{(number - 1) % 2}"
+        return f"synthesis.{place}.noise_const", value.reshape(value.shape[-2:])
+    renamed = _renamed(name, table)
+    if renamed.endswith("affine.bias"):
+        value = value + 1
+    elif renamed.endswith("const"):
+        value = value.reshape(value.shape[-3:])
+    elif renamed.endswith("weight") and value.ndim == 4:
+        flipped = value[::-1, ::-1] if name.endswith("/Conv0_up/weight") else value
+        value = flipped.transpose(3, 2, 0, 1)
+    elif renamed.endswith("weight"):
+        value = value.T
+    return renamed, value
+
+
+def _translated(arrays: Mapping[str, np.ndarray], table: tuple[tuple[str, str], ...]) -> dict[str, np.ndarray]:
+    return dict(_ours(_renamed(name, table).replace(".", "/"), value) for name, value in arrays.items())
+
+
+def _ours(path: str, value: np.ndarray) -> tuple[str, np.ndarray]:
+    """Channels last; kernels with the outputs last; the discriminator's dense layer counts rows, columns, maps."""
+    if path == "synthesis/start" and value.ndim == 3:
+        value = value.transpose(1, 2, 0)
+    elif path.endswith("/noise"):
+        value = value[..., None]
+    elif path == "discriminator/dense/kernel" and value.ndim == 2 and value.shape[1] % 16 == 0:
+        maps = value.shape[1] // 16
+        value = value.reshape(-1, maps, 4, 4).transpose(2, 3, 1, 0).reshape(16 * maps, -1)
+    elif value.ndim == 4:
+        value = value.transpose(2, 3, 1, 0)
+    elif value.ndim == 2:
+        value = value.T
+    return path, np.array(value, np.float32, order="C")
+
+
+def _renamed(name: str, table: tuple[tuple[str, str], ...]) -> str:
+    for pattern, replacement in table:
+        name = re.sub(pattern, replacement, name)
+    return name

@@ -1,0 +1,177 @@
+"""PyTorch's tensors from their bytes, without PyTorch.
+
+A tensor in a pickle is a view (offset, shape, steps) of a storage, and a storage is a stream of its own within: five
+pickles and raw bytes ("legacy"), or a zip file.
+"""
+
+import io
+import math
+import struct
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from regan.nvidia.numpy_arrays import require_shape
+from regan.nvidia.unpickling import Name, Source, Unpickler, refuse
+
+_MAGIC = 0x1950A86A20F9469CFC6C
+_PROTOCOL = 1001
+_BRAIN_FLOAT = "bfloat16"  # the upper half of a float32; NumPy has no such type
+
+_STORAGES = {
+    "DoubleStorage": "<f8",
+    "FloatStorage": "<f4",
+    "HalfStorage": "<f2",
+    "BFloat16Storage": _BRAIN_FLOAT,
+    "LongStorage": "<i8",
+    "IntStorage": "<i4",
+    "ShortStorage": "<i2",
+    "CharStorage": "<i1",
+    "ByteStorage": "<u1",
+    "BoolStorage": "?",
+    "UntypedStorage": "<u1",
+}
+_STORAGE_NAMES: dict[str, Callable[..., Any] | None] = {
+    f"{module}.{name}": None for module in ("torch", "torch.cuda", "torch.storage") for name in _STORAGES
+}
+
+
+@dataclass(eq=False)
+class Storage:
+    """A row of numbers that tensors are views of.
+
+    Attributes:
+        type: NumPy's code of its type, or `bfloat16`.
+        num: How many numbers.
+        data: Their bytes, once they are read.
+    """
+
+    type: str
+    num: int
+    data: bytes | None = None
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes that its numbers take."""
+        return self.num * (2 if self.type == _BRAIN_FLOAT else np.dtype(self.type).itemsize)
+
+    def values(self) -> np.ndarray:
+        """The numbers `(num,)`; float32 for bfloat16."""
+        if self.data is None or len(self.data) != self.num_bytes:
+            refuse("a storage has other than the bytes that it declares")
+        if self.type != _BRAIN_FLOAT:
+            return np.frombuffer(self.data, self.type)
+        return (np.frombuffer(self.data, "<u2").astype("<u4") << 16).view("<f4")
+
+
+class StorageReader:
+    """Reads the streams of a file; together they may be no longer than the file, so that none is read again and again.
+
+    Args:
+        max_bytes: Size of the file.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._left = max_bytes
+
+    def read(self, data: Any) -> Storage:
+        """The storage of one stream."""
+        if not isinstance(data, bytes | bytearray):
+            refuse("a storage is no bytes")
+        self._left -= len(data)
+        if self._left < 0:
+            refuse("its storages take more bytes than the file has")
+        found = _from_zip(data) if data[:4] == b"PK\x03\x04" else _from_legacy(data)
+        if not isinstance(found, Storage):
+            refuse("a stream for a storage holds something else")
+        found.values()
+        return found
+
+
+def tensor(storage: Any, offset: Any, shape: Any, steps: Any, *_: Any) -> np.ndarray:
+    """The view that a tensor is.
+
+    Args:
+        storage: Its `Storage`.
+        offset: Number of its first element.
+        shape: Its lengths.
+        steps: For each axis, elements from one to the next.
+    """
+    if not isinstance(storage, Storage):
+        refuse("a tensor has no storage")
+    values = storage.values()
+    for numbers in (shape, steps, (offset,)):
+        require_shape(numbers)
+    num = math.prod(shape)
+    last = offset + sum((length - 1) * step for length, step in zip(shape, steps, strict=True))
+    if num > len(values) or (num and last >= len(values)):
+        refuse(f"a tensor of shape {shape} reaches beyond the {len(values)} numbers of its storage")
+    if not num:
+        return np.zeros(shape, values.dtype)
+    strides = tuple(step * values.itemsize for step in steps)
+    return np.lib.stride_tricks.as_strided(values[offset:], shape, strides, writeable=False)
+
+
+def _storage_type(name: Any) -> str:
+    if not isinstance(name, Name) or name.dotted not in _STORAGE_NAMES:
+        refuse("a storage is of an unknown type")
+    return _STORAGES[name.dotted.rpartition(".")[2]]
+
+
+def _from_legacy(data: bytes | bytearray) -> Any:
+    source = Source(io.BytesIO(data), len(data))
+    if Unpickler(source, {}).load() != _MAGIC or Unpickler(source, {}).load() != _PROTOCOL:
+        refuse("a storage does not begin as PyTorch's do")
+    system = Unpickler(source, {}).load()
+    if not isinstance(system, dict) or system.get("little_endian") is not True:
+        refuse("a storage comes from a machine of another byte order")
+    known: dict[str, Storage] = {}
+    found = Unpickler(source, _STORAGE_NAMES, lambda given: _declared(given, known)).load()
+    keys = Unpickler(source, {}).load()
+    if not isinstance(keys, list) or len(keys) != len(set(map(str, keys))) or {str(key) for key in keys} != set(known):
+        refuse("the parts of a storage do not fit together")
+    for key in keys:
+        storage = known[str(key)]
+        (num,) = struct.unpack("<q", source.read(8))
+        if num != storage.num:
+            refuse(f"a storage declares {storage.num} and {num} numbers")
+        storage.data = source.read(storage.num_bytes)
+    return found
+
+
+def _declared(given: Any, known: dict[str, Storage]) -> Storage:
+    """The storage of a persistent id: word, type, key, device, numbers, and for a part of another one its place."""
+    if not isinstance(given, tuple) or not 5 <= len(given) <= 6 or given[0] != "storage":
+        refuse("a storage is described in an unknown way")
+    _, name, key, _, num = given[:5]
+    if type(num) is not int or not 0 <= num < 2**40 or given[5:] not in ((), (None,)):
+        refuse("a storage declares no number of elements, or is a part of another one")
+    return known.setdefault(str(key)[:100], Storage(_storage_type(name), num))
+
+
+def _from_zip(data: bytes | bytearray) -> Any:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entries = archive.infolist()
+            _require_stored(entries, len(data))
+            parts = {entry.filename.partition("/")[2]: archive.read(entry) for entry in entries}
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError) as error:
+        refuse(f"a storage is no whole zip file ({type(error).__name__})")
+    if parts.get("byteorder", b"little") != b"little" or "data.pkl" not in parts:
+        refuse("a storage is a zip file, but not one of PyTorch's")
+    known: dict[str, Storage] = {}
+    source = Source(io.BytesIO(parts["data.pkl"]), len(parts["data.pkl"]))
+    found = Unpickler(source, _STORAGE_NAMES, lambda given: _declared(given, known)).load()
+    for key, storage in known.items():
+        storage.data = parts.get(f"data/{key}")
+    return found
+
+
+def _require_stored(entries: list[zipfile.ZipInfo], max_bytes: int) -> None:
+    # PyTorch compresses nothing; what is compressed, or lies in one place under many names, could grow without end.
+    plain = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
+    if not plain or sum(entry.file_size for entry in entries) > max_bytes:
+        refuse("a storage is a compressed zip file")

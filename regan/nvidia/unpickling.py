@@ -1,0 +1,336 @@
+"""A reader of pickles that runs nothing: it builds plain values and arrays, and knows the names of a list only.
+
+Python's own unpickler imports what a file names and calls it. This one interprets the instructions itself. A name is
+looked up in a table of our own functions, never in a module; whatever is not in the table is refused. Objects come out
+as `Inert`, which holds what the file says of them and does nothing.
+"""
+
+import pickletools
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO, NoReturn
+
+MAX_STEPS = 2_000_000  # instructions; a release has some hundred thousand
+MAX_STACK = 20_000
+MAX_DEPTH = 200
+_MAX_LINE = 1_000  # characters of a name
+
+_INTEGERS = ("BININT", "BININT1", "BININT2", "LONG1", "LONG4")
+_TEXTS = ("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8")
+_BYTES = ("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8")
+_LITERALS = frozenset((*_INTEGERS, *_TEXTS, *_BYTES, "BINFLOAT"))
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+_EMPTY: dict[str, Callable[[], Any]] = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple, "EMPTY_SET": set}
+_SCALARS = (str, int, float, bytes, bool, type(None))
+
+
+class RefusedPickleError(ValueError):
+    """The file is damaged, or asks for more than arrays and listed names."""
+
+
+def refuse(why: str) -> NoReturn:
+    """Raise the error that every refusal ends in."""
+    raise RefusedPickleError(
+        "An official pickle holds arrays and listed names only, and nothing else is read, since a pickle can run any "
+        f"program. Refused: {why}. Nothing of the file was executed. Take the file from the official release again."
+    )
+
+
+@dataclass(frozen=True)
+class Name:
+    """A name in a pickle, such as `torch.FloatStorage`. It is never looked up in a module."""
+
+    dotted: str
+
+
+class Buildable:
+    """Something of ours that a pickle may give its contents after it was made."""
+
+    def build(self, state: Any) -> None:
+        """Take the contents."""
+        raise NotImplementedError
+
+
+@dataclass(eq=False)
+class Inert(Buildable):
+    """What a pickle says of an object: of which class it is and what its attributes are."""
+
+    of: str
+    state: dict[str, Any] | None = None
+
+    def build(self, state: Any) -> None:
+        """Take the attributes, once."""
+        if self.state is not None or not isinstance(state, dict):
+            refuse(f"the attributes of `{self.of}` are no dictionary, or come twice")
+        self.state = state
+
+
+class Source:
+    """The bytes of a pickle, never read beyond what is there.
+
+    Args:
+        file: Open file, at its beginning.
+        size: Its bytes.
+    """
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file, self._size, self._place = file, size, 0
+
+    def read(self, num: int) -> bytes:
+        """Exactly `num` bytes; a declared size that the file does not have is refused before memory is taken."""
+        if not 0 <= num <= self._size - self._place:
+            refuse(f"it declares {num} bytes at byte {self._place} and ends before")
+        self._place += num
+        return self._file.read(num)
+
+    def readline(self) -> bytes:
+        """One line with a name."""
+        line = self._file.readline(_MAX_LINE)
+        self._place += len(line)
+        if not line.endswith(b"\n"):
+            refuse(f"a name before byte {self._place} has no end")
+        return line
+
+    def tell(self) -> int:
+        """Bytes read so far."""
+        return self._place
+
+
+class Unpickler:
+    """Reads one pickle.
+
+    Args:
+        source: Its bytes; left behind the pickle's end.
+        names: Function of ours for each dotted name that the pickle may call; None = it may be named, not called.
+        persistent: Makes a value of a persistent id; None = the pickle may hold none.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        names: Mapping[str, Callable[..., Any] | None],
+        persistent: Callable[[Any], Any] | None = None,
+    ) -> None:
+        self._source, self._names, self._persistent = source, names, persistent
+        self._stack: list[Any] = []
+        self._marks: list[int] = []
+        self._memo: dict[int, Any] = {}
+
+    def load(self) -> Any:
+        """The pickle's value.
+
+        Raises:
+            RefusedPickleError: The pickle is damaged, too large, or asks for what is not listed.
+        """
+        try:
+            value = self._run()
+        except RefusedPickleError:
+            raise
+        except (ValueError, TypeError, LookupError, OverflowError, MemoryError, struct.error) as error:
+            refuse(f"it is damaged before byte {self._source.tell()} ({type(error).__name__})")
+        _require_shallow(value)
+        return value
+
+    def _run(self) -> Any:
+        # `genops` splits the bytes into instructions and executes none.
+        for step, (opcode, argument, _) in enumerate(pickletools.genops(self._source)):  # type: ignore[arg-type]
+            if step > MAX_STEPS or len(self._stack) > MAX_STACK or len(self._marks) > MAX_DEPTH:
+                refuse(f"it takes more than {MAX_STEPS} instructions or is nested deeper than {MAX_DEPTH}")
+            name = opcode.name
+            if name == "STOP":
+                break
+            if name in _LITERALS:
+                self._stack.append(argument)
+            elif name in _CONSTANTS:
+                self._stack.append(_CONSTANTS[name])
+            elif name in _EMPTY:
+                self._stack.append(_EMPTY[name]())
+            elif (method := _METHODS.get(name)) is None:
+                refuse(f"it uses the instruction {name} at byte {self._source.tell()}")
+            else:
+                method(self, argument)
+        if len(self._stack) != 1 or self._marks:
+            refuse("it ends with other than one value")
+        return self._stack.pop()
+
+    def _pop(self) -> Any:
+        if len(self._stack) <= (self._marks[-1] if self._marks else 0):
+            refuse(f"an instruction before byte {self._source.tell()} finds no value")
+        return self._stack.pop()
+
+    def _top(self, kind: type) -> Any:
+        value = self._pop()
+        if type(value) is not kind:
+            refuse(
+                f"it adds to a {type(value).__name__} at byte {self._source.tell()}, where it needs a {kind.__name__}"
+            )
+        self._stack.append(value)
+        return value
+
+    def _popped_mark(self) -> list[Any]:
+        if not self._marks:
+            refuse(f"an instruction before byte {self._source.tell()} finds no mark")
+        place = self._marks.pop()
+        values = self._stack[place:]
+        del self._stack[place:]
+        return values
+
+    def _mark(self, _: Any) -> None:
+        self._marks.append(len(self._stack))
+
+    def _pop_any(self, _: Any) -> None:
+        if self._marks and self._marks[-1] == len(self._stack):
+            self._marks.pop()
+        else:
+            self._pop()
+
+    def _nothing(self, _: Any) -> None:
+        """Frames and the protocol's number say nothing about the value."""
+
+    def _tuple(self, _: Any) -> None:
+        self._stack.append(tuple(self._popped_mark()))
+
+    def _short_tuple(self, num: int) -> None:
+        values = [self._pop() for _ in range(num)]
+        self._stack.append(tuple(reversed(values)))
+
+    def _append(self, _: Any) -> None:
+        value = self._pop()
+        self._top(list).append(value)
+
+    def _appends(self, _: Any) -> None:
+        values = self._popped_mark()
+        self._top(list).extend(values)
+
+    def _set_item(self, _: Any) -> None:
+        value, key = self._pop(), self._pop()
+        self._fill([key, value])
+
+    def _set_items(self, _: Any) -> None:
+        self._fill(self._popped_mark())
+
+    def _fill(self, values: list[Any]) -> None:
+        keys = _scalars(values[::2])
+        self._top(dict).update(zip(keys, values[1::2], strict=True))
+
+    def _add_items(self, _: Any) -> None:
+        values = self._popped_mark()
+        self._top(set).update(_scalars(values))
+
+    def _frozen_set(self, _: Any) -> None:
+        self._stack.append(frozenset(_scalars(self._popped_mark())))
+
+    def _memoise(self, _: Any) -> None:
+        self._put(len(self._memo))
+
+    def _put(self, place: int) -> None:
+        value = self._pop()
+        self._stack.append(value)
+        self._memo[place] = value
+
+    def _get(self, place: int) -> None:
+        if place not in self._memo:
+            refuse(f"it recalls value {place}, which it never kept")
+        self._stack.append(self._memo[place])
+
+    def _global(self, argument: str) -> None:
+        module, _, name = argument.partition(" ")
+        self._push_name(module, name)
+
+    def _stack_global(self, _: Any) -> None:
+        name, module = self._pop(), self._pop()
+        if not isinstance(name, str) or not isinstance(module, str):
+            refuse(f"it names something by other than text before byte {self._source.tell()}")
+        self._push_name(module, name)
+
+    def _push_name(self, module: str, name: str) -> None:
+        # A dot within the name would reach for attributes: `os` and `path.join`, or `builtins` and `x.__class__`.
+        dotted = f"{module}.{name}"
+        if "." in name or dotted not in self._names:
+            refuse(f"it names `{ascii(dotted[:200])[1:-1]}`, which is not listed")
+        self._stack.append(Name(dotted))
+
+    def _reduce(self, _: Any) -> None:
+        arguments, function = self._pop(), self._pop()
+        made_by = self._names.get(function.dotted) if isinstance(function, Name) else None
+        if made_by is None or not isinstance(arguments, tuple):
+            refuse(f"it calls {_shown(function)} before byte {self._source.tell()}")
+        self._stack.append(made_by(*arguments))
+
+    def _build(self, _: Any) -> None:
+        state = self._pop()
+        target = self._pop()
+        if isinstance(target, Buildable):
+            target.build(state)
+        elif not isinstance(target, dict) or not isinstance(state, dict | None):
+            refuse(f"it sets attributes of {_shown(target)} before byte {self._source.tell()}")
+        self._stack.append(target)
+
+    def _persistent_id(self, _: Any) -> None:
+        if self._persistent is None:
+            refuse(f"it refers to something outside of itself before byte {self._source.tell()}")
+        self._stack.append(self._persistent(self._pop()))
+
+
+_METHODS: dict[str, Callable[[Unpickler, Any], None]] = {
+    "PROTO": Unpickler._nothing,
+    "FRAME": Unpickler._nothing,
+    "MARK": Unpickler._mark,
+    "POP": Unpickler._pop_any,
+    "TUPLE": Unpickler._tuple,
+    "TUPLE1": lambda reader, _: reader._short_tuple(1),
+    "TUPLE2": lambda reader, _: reader._short_tuple(2),
+    "TUPLE3": lambda reader, _: reader._short_tuple(3),
+    "APPEND": Unpickler._append,
+    "APPENDS": Unpickler._appends,
+    "SETITEM": Unpickler._set_item,
+    "SETITEMS": Unpickler._set_items,
+    "ADDITEMS": Unpickler._add_items,
+    "FROZENSET": Unpickler._frozen_set,
+    "MEMOIZE": Unpickler._memoise,
+    "BINPUT": Unpickler._put,
+    "LONG_BINPUT": Unpickler._put,
+    "BINGET": Unpickler._get,
+    "LONG_BINGET": Unpickler._get,
+    "GLOBAL": Unpickler._global,
+    "STACK_GLOBAL": Unpickler._stack_global,
+    "REDUCE": Unpickler._reduce,
+    "NEWOBJ": Unpickler._reduce,
+    "BUILD": Unpickler._build,
+    "BINPERSID": Unpickler._persistent_id,
+}
+
+
+def _scalars(values: list[Any]) -> list[Any]:
+    """Keys and members of sets: none of them can be nested, so that hashing ends."""
+    for value in values:
+        if not isinstance(value, _SCALARS):
+            refuse(f"it uses a {type(value).__name__} as a key")
+    return values
+
+
+def _shown(value: Any) -> str:
+    return f"`{value.dotted}`" if isinstance(value, Name) else f"a {type(value).__name__}"
+
+
+def _require_shallow(value: Any) -> None:
+    seen: set[int] = set()
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        if not level:
+            return
+        parts = {id(part): part for whole in level for part in _parts(whole) if id(part) not in seen}
+        seen |= parts.keys()
+        level = list(parts.values())
+    refuse(f"it is nested deeper than {MAX_DEPTH}")
+
+
+def _parts(value: Any) -> list[Any]:
+    if isinstance(value, Inert):
+        value = value.state
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list | tuple):
+        return []
+    return [part for part in value if isinstance(part, dict | list | tuple | Inert)]
