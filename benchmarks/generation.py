@@ -8,6 +8,7 @@ is scaled to the speed of those cores as in `benchmarks.training`.
 """
 
 import argparse
+import statistics
 import time
 
 import numpy as np
@@ -24,20 +25,19 @@ AIM = 1.9
 
 
 def measure(preset: str, size: int, num_images: int, rate: MatrixRate, repeats: int) -> tuple[float, float]:
-    """Images per second, the best of some runs, and the seconds until the first batch is there."""
+    """Images per second, the median of some runs, and the seconds until the first batch is there."""
     config = configure(preset, size=size, channels=3, labels=("all",))
     network = GeneratorNetwork.build(config, random_generator(0, Stream.WEIGHTS))
     weights = network.weights() | network.constants()
     generator = Generator(config, weights | {STYLE_MEAN: np.zeros(config.style_size, np.float32)})
     started = time.perf_counter()
     list(_encoded(generator, range(generator.batch_size), "all", 1.0))
-    first, best = time.perf_counter() - started, 0.0
-    for _ in range(repeats):
-        started = time.perf_counter()
-        made = sum(1 for _ in _encoded(generator, range(num_images), "all", 1.0))
-        best = max(best, made / (time.perf_counter() - started))
-        rate.time(1)
-    return best, first
+    first = time.perf_counter() - started
+    times = [
+        rate.seconds_of(lambda: [np.float32(0) for _ in _encoded(generator, range(num_images), "all", 1.0)])
+        for _ in range(repeats)
+    ]
+    return num_images * rate.median / statistics.median(times), first
 
 
 def main() -> None:
@@ -49,11 +49,10 @@ def main() -> None:
         speed, first = measure(preset, options.size, options.num_images, rate, options.repeats)
         print(f"{preset} at {options.size}: {speed:.3g} images/s with PNG, first batch after {first:.1f} s")
         if preset in PEER and options.size == 256:
-            scaled = speed * TABLE_MATRIX_RATE / rate.best
+            scaled = speed * TABLE_MATRIX_RATE / rate.median
             ratio = scaled / PEER[preset]
-            print(
-                f"scaled to 133 GFLOP/s (here {rate.best / 1e9:.0f}): {scaled:.3g}, {ratio:.2f} x the peer (aim {AIM})"
-            )
+            here = rate.median / 1e9
+            print(f"scaled to 133 GFLOP/s (here {here:.0f}): {scaled:.3g}, {ratio:.2f} x the peer (aim {AIM})")
 
 
 def _options() -> argparse.Namespace:
@@ -61,7 +60,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--preset", choices=list(PRESETS), action="append", help="default: config-e and config-f")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--num-images", type=int, default=32)
-    parser.add_argument("--repeats", type=int, default=3, help="runs, of which the best counts")
+    parser.add_argument("--repeats", type=int, default=3, help="runs, of which the median counts")
     return parser.parse_args()
 
 

@@ -1,7 +1,8 @@
-"""Timing on a machine whose speed other work changes: a matrix product is timed beside, and the best of all counts."""
+"""Timing on a machine whose speed other work changes: a matrix product is timed before and after."""
 
 import os
 import platform
+import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,20 +18,29 @@ TABLE_MATRIX_RATE = 133e9
 
 
 class MatrixRate:
-    """The best rate of a matrix product seen so far, timed in between what it is compared with."""
+    """Rate of a matrix product, timed before and after what is compared with it."""
 
     def __init__(self, dtype: str = "float32", side: int = 2048) -> None:
         random = np.random.default_rng(0)
         self._operands = [ops.cast(random.standard_normal((side, side), np.float32), dtype) for _ in range(2)]
         self._product, self._flops = backend.jit(ops.matmul), 2 * side**3
-        self.best = 0.0
-        self.time()
+        self._rates: list[float] = []
+        self._last = self._now(5)
 
-    def time(self, repeats: int = 3) -> None:
-        """Time it some times more."""
-        for _ in range(repeats + 1):
-            seconds = seconds_of(lambda: self._product(*self._operands))
-            self.best = max(self.best, self._flops / seconds)
+    @property
+    def median(self) -> float:
+        """FLOP/s, the median of the run."""
+        return statistics.median(self._rates)
+
+    def seconds_of(self, function: Callable[[], Any]) -> float:
+        """Wall time of a call, as it would have been at a rate of 1 FLOP/s: the product of time and rate."""
+        before, seconds, self._last = self._last, seconds_of(function), self._now(3)
+        return seconds * (before + self._last) / 2
+
+    def _now(self, repeats: int) -> float:
+        rates = [self._flops / seconds_of(lambda: self._product(*self._operands)) for _ in range(repeats)]
+        self._rates.append(statistics.median(rates))
+        return self._rates[-1]
 
 
 def seconds_of(function: Callable[[], Any]) -> float:

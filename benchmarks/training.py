@@ -9,6 +9,7 @@ ran at 133 GFLOP/s; our images per second are scaled to that rate by a matrix pr
 """
 
 import argparse
+import statistics
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -48,30 +49,23 @@ CASES = {
 
 @dataclass
 class Steps:
-    """Seconds of each phase: its first call, with compilation, and the best of the later ones."""
+    """Seconds of each phase: its first call, with compilation, and the median of the later ones."""
 
     config: GanConfig
     first: dict[str, float] = field(default_factory=dict)
-    best: dict[str, float] = field(default_factory=dict)
-
-    def note(self, phase: str, seconds: float) -> None:
-        """Add a timed call."""
-        if phase not in self.first:
-            self.first[phase] = seconds
-        else:
-            self.best[phase] = min(seconds, self.best.get(phase, seconds))
+    typical: dict[str, float] = field(default_factory=dict)
 
     @property
     def share(self) -> dict[str, float]:
         """Calls of each phase in a step."""
         config = self.config
         lazy = {"path_length": 1 / config.path_interval, "r1": 1 / config.r1_interval}
-        return {phase: lazy.get(phase, 1.0) for phase in self.best}
+        return {phase: lazy.get(phase, 1.0) for phase in self.typical}
 
     @property
     def seconds(self) -> float:
         """Of a whole step, with its share of lazy regularisation."""
-        return sum(seconds * self.share[phase] for phase, seconds in self.best.items())
+        return sum(seconds * self.share[phase] for phase, seconds in self.typical.items())
 
     @property
     def images_per_second(self) -> float:
@@ -88,13 +82,14 @@ def measure(config: GanConfig, rate: MatrixRate, repeats: int) -> Steps:
     images = TrainingImages(random.integers(0, 256, shape).astype(np.uint8), np.zeros(shape[0], int))
     batches = tree.map_structure(ops.convert_to_tensor, Inputs(config, images).draw(0))
     batches["r1"] = batches["discriminator"]
-    steps = Steps(config)
     batches["average"] = ops.convert_to_tensor(np.float32(0.999))
-    for _ in range(repeats + 1):
-        for phase in [name for name in _PHASES if name in batches]:
-            steps.note(phase, seconds_of(partial(_run, phases, phase, state, batches[phase])))
-        rate.time(1)
-    return steps
+    calls = {name: partial(_run, phases, name, state, batches[name]) for name in _PHASES if name in batches}
+    first = {phase: seconds_of(call) for phase, call in calls.items()}
+    times: dict[str, list[float]] = {phase: [] for phase in calls}
+    for _ in range(repeats):
+        for phase, call in calls.items():
+            times[phase].append(rate.seconds_of(call))
+    return Steps(config, first, {phase: statistics.median(seen) / rate.median for phase, seen in times.items()})
 
 
 def _run(phases: Phases, phase: str, state: dict[str, Any], batch: Any) -> Any:
@@ -137,18 +132,18 @@ def main() -> None:
 
 def _report(name: str, case: Case, steps: Steps, rate: MatrixRate) -> None:
     config, speed = steps.config, steps.images_per_second
-    reached = speed * step_flops(config) / rate.best
+    reached = speed * step_flops(config) / rate.median
     print(
         f"\n{name}: {config.size} x {config.size}, {config.channels} channels, batch {config.batch_size}, "
-        f"{step_flops(config) / 1e9:.3g} GFLOP an image, matrix product {rate.best / 1e9:.0f} GFLOP/s"
+        f"{step_flops(config) / 1e9:.3g} GFLOP an image, matrix product {rate.median / 1e9:.0f} GFLOP/s"
     )
     print(f"{'phase':>14}  {'a call, ms':>10}  {'share, %':>8}  {'first call, s':>13}")
-    for phase, seconds in steps.best.items():
+    for phase, seconds in steps.typical.items():
         part = seconds * steps.share[phase] / steps.seconds
         print(f"{phase:>14}  {seconds * 1e3:10.1f}  {part:8.0%}  {steps.first[phase]:13.1f}")
     print(f"{speed:.4g} images/s, {reached:.0%} of the matrix product's rate")
     if case.peer:
-        scaled = speed * TABLE_MATRIX_RATE / rate.best
+        scaled = speed * TABLE_MATRIX_RATE / rate.median
         print(f"scaled to 133 GFLOP/s: {scaled:.4g} images/s, {scaled / case.peer:.2f} x the peer (aim {case.aim})")
 
 
@@ -167,7 +162,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=0, help="0: the preset's")
     parser.add_argument("--channels", type=int, default=3, choices=[1, 3])
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="", help="default: the preset's")
-    parser.add_argument("--repeats", type=int, default=5, help="timed calls of each phase, of which the best counts")
+    parser.add_argument("--repeats", type=int, default=5, help="timed calls of each phase, of which the median counts")
     return parser.parse_args()
 
 
