@@ -18,6 +18,7 @@ def train_gan(
     preset: str = "config-e",
     kimg: float = 0.0,
     keep_snapshots: int = 25,
+    augment: str = "mirror",
     start_uri: str = "",
     checkpoint_uri: str = "",
     checkpoint_minutes: float = 10.0,
@@ -31,6 +32,8 @@ def train_gan(
         preset: Row of the table of presets: "demo", "config-e" or "config-f".
         kimg: Length of training in thousands of real images shown; 0 = the preset's.
         keep_snapshots: Snapshots kept at most, thinned evenly as training goes on.
+        augment: What is done to images before the discriminator sees them: "none"; "mirror" = real ones are flipped
+            left to right at random; "ada" = adaptive augmentation besides, for a few thousand images or fewer.
         start_uri: Folder or gs:// or s3:// address of a generator to start from, such as the last released one;
             empty, or nothing there yet = from random weights.
         checkpoint_uri: Stable gs:// or s3:// address, or mounted folder, for the state to resume from after a lost
@@ -51,6 +54,7 @@ def train_gan(
         preset=preset,
         kimg=kimg,
         keep_snapshots=keep_snapshots,
+        augment=augment,
         start_uri=start_uri,
         checkpoint_uri=checkpoint_uri,
         checkpoint_minutes=checkpoint_minutes,

@@ -33,6 +33,10 @@ class GanConfig:
         average_ramp: The half-life is at most this share of the images seen so far; 0 leaves the ramp out.
         style_decay: Decay of the running mean of w, the centre of truncation.
         mirror: Whether real images are flipped left to right at random.
+        ada: Whether the discriminator is shown all images augmented, with a strength that adapts (Karras et al. 2020b).
+        ada_target: Mean sign of the real images' scores that the strength is to hold.
+        ada_interval: The strength is adjusted every so many steps.
+        ada_kimg: It goes from 0 to 1 in so many thousand images at the fastest.
         kimg: Length of the run in thousands of real images.
         snapshot_kimg: A snapshot of the averaged generator is written every so many thousand images.
         log_kimg: A line of the log is written every so many thousand images.
@@ -65,6 +69,11 @@ class GanConfig:
     snapshot_kimg: float
     log_kimg: float
     seed: int
+    # Models written before augmentation was there have none of these.
+    ada: bool = False
+    ada_target: float = 0.6
+    ada_interval: int = 4
+    ada_kimg: float = 500.0
 
     def __post_init__(self) -> None:
         if self.size not in _SIZES:
@@ -88,7 +97,7 @@ class GanConfig:
                 raise ValueError(
                     f"`{name}` must be a multiple of 0.1 greater than 0. Received {name}={getattr(self, name)}."
                 )
-        for name in ("log_kimg", "learning_rate", "average_kimg"):
+        for name in ("log_kimg", "learning_rate", "average_kimg", "ada_interval", "ada_kimg"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"`{name}` must be greater than 0. Received {name}={getattr(self, name)}.")
 
@@ -172,6 +181,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "r1_gamma": 13.1,
         "average_kimg": 1.0,
         "average_ramp": 0.05,
+        "ada_kimg": 12.0,
         "kimg": 24.0,
         "snapshot_kimg": 4.0,
         "log_kimg": 0.5,
@@ -180,9 +190,34 @@ PRESETS: dict[str, dict[str, Any]] = {
     "config-f": _PAPER | {"base_maps": 16384, "r1_gamma": 10.0},
 }
 
+AUGMENTATIONS: dict[str, dict[str, bool]] = {
+    "none": {"mirror": False, "ada": False},
+    "mirror": {"mirror": True, "ada": False},
+    "ada": {"mirror": True, "ada": True},
+}
+
+
+def augmentation(augment: str) -> dict[str, bool]:
+    """The fields of `GanConfig` for `none`, `mirror` (real images are mirrored) or `ada` (adaptive, and mirrored).
+
+    Raises:
+        ValueError: It is another.
+    """
+    if augment not in AUGMENTATIONS:
+        raise ValueError(f"`augment` must be one of {', '.join(AUGMENTATIONS)}. Received augment={augment!r}.")
+    return AUGMENTATIONS[augment]
+
 
 def configure(
-    preset: str, *, size: int, channels: int, labels: tuple[str, ...], seed: int = 0, kimg: float = 0.0, **changes: Any
+    preset: str,
+    *,
+    size: int,
+    channels: int,
+    labels: tuple[str, ...],
+    seed: int = 0,
+    kimg: float = 0.0,
+    augment: str = "",
+    **changes: Any,
 ) -> GanConfig:
     """The configuration of a preset for images of one size.
 
@@ -193,6 +228,7 @@ def configure(
         labels: One class or two.
         seed: Seed of everything drawn.
         kimg: Length of the run in thousands of images; 0 takes the preset's.
+        augment: See `augmentation`; empty takes the preset's.
         changes: Other fields of `GanConfig` that shall differ from the preset.
 
     Raises:
@@ -205,6 +241,8 @@ def configure(
     if unknown:
         raise ValueError(f"`GanConfig` has no field {', '.join(unknown)}. Its fields are documented in its docstring.")
     row["r1_gamma"] *= (size / 1024) ** 2
+    if augment:
+        row |= augmentation(augment)
     if kimg:
         row["kimg"] = kimg
     return GanConfig(**{**row, "size": size, "channels": channels, "labels": labels, "seed": seed, **changes})

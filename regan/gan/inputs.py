@@ -16,7 +16,7 @@ import numpy as np
 
 from regan.data.checkpoint import contents_hash
 from regan.data.imageset import ImageRow, ImageSet
-from regan.gan.augmentation import mirror
+from regan.gan.augmentation.draws import draw_transforms, mirror
 from regan.gan.configuration import GanConfig
 from regan.progress import Progress
 
@@ -32,6 +32,7 @@ class Stream(IntEnum):
     PATH_LENGTH = 3
     DISCRIMINATOR = 4
     SAMPLES = 5
+    AUGMENTATION = 6
 
 
 def random_generator(seed: int, stream: Stream, number: int = 0) -> np.random.Generator:
@@ -106,6 +107,8 @@ class Inputs:
         }
         if config.path_weight and step % config.path_interval == 0:
             batches["path_length"] = self._path_length(step)
+        if config.ada:
+            self._add_augmentation(batches, step)
         return batches
 
     def _latents(self, random: np.random.Generator, num: int) -> dict[str, Any]:
@@ -136,6 +139,17 @@ class Inputs:
             "real_labels": self._one_hot(chosen),
         }
         return self._latents(random, self.config.batch_size) | real
+
+    def _add_augmentation(self, batches: dict[str, Any], step: int) -> None:
+        config = self.config
+        random = random_generator(config.seed, Stream.AUGMENTATION, step)
+        for phase, name in (
+            ("generator", "transforms"),
+            ("discriminator", "transforms"),
+            ("discriminator", "real_transforms"),
+        ):
+            batches[phase][name] = draw_transforms(random, config.batch_size, config.size)
+        batches["discriminator"]["adjust"] = np.bool_((step + 1) % config.ada_interval == 0)
 
     def _real(self, step: int) -> np.ndarray:
         """Indices of the real images of a step: every epoch goes through all of them in an order of its own."""

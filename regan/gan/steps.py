@@ -17,6 +17,8 @@ from keras import ops
 
 from regan import backend
 from regan.gan import losses
+from regan.gan.augmentation.strength import STATE, STRENGTH, adjusted, initial_strength
+from regan.gan.augmentation.transforms import augment
 from regan.gan.configuration import GanConfig
 from regan.gan.networks import DiscriminatorNetwork, GeneratorNetwork
 
@@ -42,6 +44,7 @@ def initial_state(
         "discriminator_updates": ops.zeros(()),
         "style_mean": ops.zeros((config.style_size,)),
         "path_mean": ops.zeros(()),
+        **(initial_strength() if config.ada else {}),
     }
 
 
@@ -67,12 +70,14 @@ class Phases:
     ) -> None:
         self.config = config
         self.generator_network, self.discriminator_network = generator_network, discriminator_network
+        strength = (STRENGTH,) if config.ada else ()
         update = _update("generator", config, config.path_interval if config.path_weight else 0)
-        self.generator = _phase("generator", self._generator_loss, ("discriminator", "style_mean"), update)
+        self.generator = _phase("generator", self._generator_loss, ("discriminator", "style_mean", *strength), update)
         self.path_length = _phase("generator", self._path_loss, ("path_mean",), update)
         update = _update("discriminator", config, config.r1_interval)
-        self.discriminator = _phase("discriminator", self._discriminator_loss, ("generator",), update)
-        self.r1 = _phase("discriminator", self._r1_loss, (), update)
+        reads = ("generator", *(STATE if config.ada else ()))
+        self.discriminator = _phase("discriminator", self._discriminator_loss, reads, update)
+        self.r1 = _phase("discriminator", self._r1_loss, strength, update)
         self._average = backend.jit(average)
 
     def average(self, state: State, decay: Any) -> State:
@@ -82,7 +87,8 @@ class Phases:
     def _generator_loss(self, weights: Any, state: State, batch: Batch) -> tuple[Any, Any]:
         styles, first = self._mixed_styles(weights, batch)
         images = self.generator_network.images(weights, styles, batch["noise"])
-        scores = self.discriminator_network.scores(state["discriminator"], images, batch["labels"])
+        shown = self._shown(images, batch, "transforms", state)
+        scores = self.discriminator_network.scores(state["discriminator"], shown, batch["labels"])
         loss = losses.generator_loss(scores)
         center = ops.mean(first, axis=0)
         style_mean = center + (state["style_mean"] - center) * self.config.style_decay
@@ -102,7 +108,8 @@ class Phases:
     def _discriminator_loss(self, weights: Any, state: State, batch: Batch) -> tuple[Any, Any]:
         styles, _ = self._mixed_styles(state["generator"], batch)
         synthetic = self.generator_network.images(state["generator"], styles, batch["noise"])
-        real = self._real_images(batch)
+        synthetic = self._shown(synthetic, batch, "transforms", state)
+        real = self._shown(self._real_images(batch), batch, "real_transforms", state)
         labels = _interleave(batch["labels"], batch["real_labels"]) if self.config.num_labels else None
         scores = self.discriminator_network.scores(weights, _interleave(synthetic, real), labels)
         synthetic_scores, real_scores = _separate(scores)
@@ -112,12 +119,17 @@ class Phases:
             "real_sign": _mean_sign(real_scores),
             "fake_sign": _mean_sign(synthetic_scores),
         }
-        return loss, ({}, figures)
+        if not self.config.ada:
+            return loss, ({}, figures)
+        changes = adjusted(self.config, state, figures["real_sign"], batch["adjust"])
+        return loss, (changes, figures | {STRENGTH: changes[STRENGTH]})
 
     def _r1_loss(self, weights: Any, state: State, batch: Batch) -> tuple[Any, Any]:
-        del state
+        # The gradient is that by the images before augmentation.
         norms = losses.squared_gradient_norms(
-            lambda images: self.discriminator_network.scores(weights, images, batch["real_labels"]),
+            lambda images: self.discriminator_network.scores(
+                weights, self._shown(images, batch, "real_transforms", state), batch["real_labels"]
+            ),
             self._real_images(batch),
         )
         penalty = ops.mean(norms)
@@ -130,6 +142,10 @@ class Phases:
         first, second = ops.split(self.generator_network.styles(weights, both, labels), 2)
         is_first = ops.arange(self.config.num_styles, dtype="int32") < batch["cut"]
         return ops.where(is_first[None, :, None], first[:, None], second[:, None]), first
+
+    def _shown(self, images: Any, batch: Batch, drawn: str, state: State) -> Any:
+        """Images as the discriminator sees them."""
+        return augment(images, batch[drawn], state[STRENGTH]) if self.config.ada else images
 
     def _real_images(self, batch: Batch) -> Any:
         return ops.cast(batch["images"], keras.config.floatx()) / 127.5 - 1

@@ -10,7 +10,15 @@ if TYPE_CHECKING:
     from regan.gan.configuration import GanConfig
     from regan.gan.trainer import TrainingResult
 
-_CURVES = ("generator_loss", "discriminator_loss", "r1", "path_length", "real_sign", "fake_sign")
+_CURVES = (
+    "generator_loss",
+    "discriminator_loss",
+    "r1",
+    "path_length",
+    "real_sign",
+    "fake_sign",
+    "augmentation_strength",
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,7 @@ def train_gan(
     preset: Literal["demo", "config-e", "config-f"] = "config-e",
     kimg: float = 0.0,
     keep_snapshots: int = 25,
+    augment: Literal["none", "mirror", "ada"] = "mirror",
     start_uri: str = "",
     checkpoint_uri: str = "",
     checkpoint_minutes: float = 10.0,
@@ -52,6 +61,9 @@ def train_gan(
         preset: `demo` (minutes on a laptop at 32 x 32), `config-e` or `config-f` (days on a GPU at 256 x 256).
         kimg: Length in thousands of real images; 0 takes the preset's.
         keep_snapshots: Snapshots to keep at most, thinned evenly as training goes on.
+        augment: What is done to images before the discriminator sees them: `none`; `mirror`, real ones are flipped left
+            to right at random; `ada`, both kinds are moved, turned, scaled and recoloured besides, the more the better
+            the discriminator knows the real ones by heart: for a few thousand images or fewer.
         start_uri: Folder of a generator to start from, or folder or address where `publish_images` keeps one below
             `label`; nothing there yet = random weights. Its preset, size and labels must be the new ones; grey may
             start from RGB and RGB from grey. Read at the first start only.
@@ -89,7 +101,9 @@ def train_gan(
     if not rows:
         raise ValueError(f"There must be images to learn from. {images} has none of label={label!r}.")
     labels = source.classes if label == "all" else (label,)
-    config = configure(preset, size=source.size, channels=source.channels, labels=labels, seed=seed, kimg=kimg)
+    config = configure(
+        preset, size=source.size, channels=source.channels, labels=labels, seed=seed, kimg=kimg, augment=augment
+    )
     training_index = {(row.sha256, row.group) for row in rows} | source.training_index()
     identity = identity_hash(verb="train_gan", configuration=config.hash(), images=contents_hash(rows))
     files = StateFiles(fixed=("snapshots", "start"), growing=("log.jsonl", "tensorboard"), board="tensorboard")

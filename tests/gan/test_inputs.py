@@ -4,7 +4,7 @@ from keras import tree
 
 from regan.data.checkpoint import contents_hash
 from regan.data.imageset import ImageSet, ImageSetWriter
-from regan.gan.augmentation import mirror
+from regan.gan.augmentation.draws import mirror
 from regan.gan.inputs import Inputs, Stream, TrainingImages, decode, random_generator
 
 
