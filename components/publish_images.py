@@ -19,6 +19,8 @@ def publish_images(
     release_name: str = "",
     title: str = "",
     generator_uri: str = "",
+    report_uri: str = "",
+    run_key: str = "",
 ):
     """Release audited synthetic images with datasheet and checksums.
 
@@ -32,6 +34,8 @@ def publish_images(
         release_name: Subfolder of `release_uri` for this release; empty = the address itself.
         title: Title of the datasheet; empty = made from the classes.
         generator_uri: Stable address where the generators are kept; empty = nowhere.
+        report_uri: Stable address of the verdict, where it is noted that the run is finished; empty = nowhere.
+        run_key: What the run is known by there.
 
     Returns:
         release: Released folder.
@@ -50,5 +54,7 @@ def publish_images(
         release_name=release_name,
         title=title,
         generator_uri=generator_uri,
+        report_uri=report_uri,
+        run_key=run_key,
     )
     metrics.log_metric("num_images", published.num_images)

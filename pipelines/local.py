@@ -5,6 +5,7 @@ carries a hash of `regan/` and the parameter `data_version` one of the source's 
 and an interrupted or failed run goes on after its finished steps.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -33,6 +34,7 @@ from regan.progress import duration
 from regan.storage import is_uri
 
 PHANTOM_SETTINGS = {"per_class": 600, "size": 64, "seed": 0}  # 150 a class for the test leave 405 to train on
+EARLIER = "report-of-an-earlier-run.html"
 _RUN_BY_TRAINING = ("backend", "classifier", "data", "gan")
 
 
@@ -88,7 +90,9 @@ def run(request: Request, say: Callable[[str], None]) -> list[Step]:
     text = compiled(synthetic_training_set(**graph))
     settings = typed(request.settings, next(yaml.safe_load_all(text)))
     with machine.alone_in(output) as lock:
-        (output / "report.html").unlink(missing_ok=True)
+        report = output / "report.html"
+        with contextlib.suppress(FileNotFoundError):
+            report.replace(output / EARLIER)
         source = SourceListing.open(request.source or str(_phantoms(output, say)))
         parameters = _parameters(request, settings, source, output, say)
         steps = _run_steps(request, machine.for_this_machine(text, _images(request)), parameters, say, lock)
@@ -209,6 +213,8 @@ def _summary(steps: list[Step], output: Path, parameters: Mapping[str, Any]) -> 
     done = {step.title: step for step in steps}
     checked = done["preflight"].outputs
     if checked["go"] != "yes":
+        with contextlib.suppress(FileNotFoundError):
+            (output / EARLIER).replace(output / "report.html")
         yield "Nothing new: source and settings are those of the last verdict. --set data_unchanged=run goes on anyway."
         return
     compared = done["compare classifiers"]

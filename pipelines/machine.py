@@ -15,6 +15,7 @@ import regan
 from components._image import CPU_IMAGE, GPU_IMAGE
 
 PACKAGE = Path(regan.__file__).resolve().parent
+USER = 65532  # of our images
 SHARED_MEMORY = "8g"  # of a container, as in pipelines/placement.py
 _DEFAULTS = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "MPLBACKEND": "Agg"}
 
@@ -110,14 +111,15 @@ def container_runner(writable: list[Path]) -> Any:
 
     Args:
         writable: Folders that the containers write to. They belong to whoever starts the run, and so do the processes
-            in the containers; root starts them as the image's own user instead, and opens the folders to it.
+            in the containers; root starts them as the image's own user instead, and gives it the folders.
     """
     # The images' own environment holds: one with JAX says so.
     settings: dict[str, Any] = {"environment": {"PYTHONUNBUFFERED": "1"}, "shm_size": SHARED_MEMORY}
     for folder in writable:
         folder.mkdir(parents=True, exist_ok=True)
         if os.getuid() == 0:
-            folder.chmod(0o777)
+            os.chown(folder, USER, USER)
+            folder.chmod(0o700)
     if os.getuid() != 0:
         settings["user"] = f"{os.getuid()}:{os.getgid()}"
     return local.DockerRunner(**settings)

@@ -24,7 +24,7 @@ def test_set_name(sha256: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(sha256)).encode()).hexdigest()
 
 
-def write_verdict(folder: Path, record: Mapping[str, Any], last: Mapping[str, Any] | None) -> None:
+def write_verdict(folder: Path, record: Mapping[str, Any], last: Mapping[str, Any] | None, *, finished: bool) -> None:
     """Write `verdict.json`.
 
     Args:
@@ -32,10 +32,29 @@ def write_verdict(folder: Path, record: Mapping[str, Any], last: Mapping[str, An
         record: Settings, counts and figures of a comparison, `date` and version of `regan`; what is no part of a
             verdict stays out.
         last: The verdict before it, which is kept for a run that is repeated.
+        finished: Whether nothing is left to be done for this run: a release may still follow.
     """
     before = dict(last) if last else None
-    told = _checked(record) | {"format": FORMAT, "before": before}
+    told = _checked(record) | {"format": FORMAT, "before": before, "finished": finished}
     (folder / VERDICT).write_text(json.dumps(told, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def finish_verdict(folder: Path, run_key: str) -> bool:
+    """Note that a run left nothing to be done.
+
+    Args:
+        folder: Where `write_verdict` wrote its verdict.
+        run_key: Key of the run.
+
+    Returns:
+        Whether the note was made: not where the verdict is another run's, or has the note.
+    """
+    path = folder / VERDICT
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if found.get("run_key") != run_key or found.get("finished"):
+        return False
+    path.write_text(json.dumps(found | {"finished": True}, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    return True
 
 
 def read_verdict(folder: Path, run_key: str) -> dict[str, Any] | None:

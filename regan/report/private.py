@@ -19,6 +19,8 @@ _PLACES = frozenset(
     )
     for name in names.split()
 )
+# Settings that speak of the patients of one place: text that a person may have written, and hashes of their images.
+_OF_PATIENTS = frozenset({"data_version", "test_set", "last_verdict"})
 _HASH = re.compile(r"[0-9a-f]{16,64}")
 _LICENCES = frozenset({"license", "licence", "weights_license", "weights_licence"})
 
@@ -41,8 +43,11 @@ def without_private(steps: Mapping[str, Step]) -> dict[str, Step]:
 
 
 def public_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a step with every path and address replaced by a note; everything else as it is."""
-    return {key: _public(key, value) for key, value in settings.items()}
+    """Settings of a step with every path and address replaced by a note; everything else as it is.
+
+    The version of the data, the hash of the test images and the verdict of an earlier run are not there at all.
+    """
+    return {key: _public(key, value) for key, value in settings.items() if key not in _OF_PATIENTS}
 
 
 def _public(key: str, value: Any) -> Any:

@@ -18,6 +18,7 @@ VERBS = {
     "audit_images": "Audit the synthetic images",
     "compare_classifiers": "Compare the classifiers",
     "publish_images": "Publish the synthetic images",
+    "import_nvidia": "Read a generator of an official release",
 }
 MEASURES = {"auc": "AUC", "accuracy": "Accuracy", "sensitivity": "Sensitivity", "specificity": "Specificity"}
 

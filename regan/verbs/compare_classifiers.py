@@ -183,8 +183,16 @@ def _keep(
     today = {"date": datetime.now(UTC).date().isoformat(), "regan": versions().get("regan", "")}
     with tempfile.TemporaryDirectory() as kept:
         shutil.copyfile(folder / REPORT, Path(kept) / REPORT)
-        write_verdict(Path(kept), told | today, last)
+        write_verdict(Path(kept), told | today, last, finished=not _may_be_released(folder))
         push_latest(kept, report_uri, previous)
+
+
+def _may_be_released(report: Path) -> bool:
+    """Whether the audit of the images passed: `publish_images` then has the last word."""
+    from regan.data.history import read_history
+
+    audits = [step for step in read_history(report).values() if step.verb == "audit_images"]
+    return bool(audits) and audits[-1].settings.get("verdict", audits[-1].figures.get("verdict")) == "passed"
 
 
 def _kept_settings(candidate: "Predictions", run_key: str, data_version: str) -> dict[str, str]:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("regan")
 _SETS = ("train", "validation", "test")
-_NAMED_IN_LOG = 20  # refused files; all of them are in the history
 _IN_SHEET = 16  # thumbnails of each class
 _LARGE_GROUP = 20  # pictures of one lesion are seldom more
 
@@ -387,11 +386,9 @@ def _log_outcome(made: _Split, test_per_class: int) -> None:
         )
     for reason, n in Counter(refusal.reason for refusal in refused).most_common():
         _LOG.info("Not taken: %d files, %s", n, reason)
-    notable = [refusal for refusal in refused if refusal.reason not in _ORDINARY]
-    for refusal in notable[:_NAMED_IN_LOG]:
-        _LOG.warning("Not taken: %s: %s%s", refusal.file, refusal.reason, f" ({refusal.detail})" * bool(refusal.detail))
-    if len(notable) > _NAMED_IN_LOG:
-        _LOG.warning("Not taken: %d more such files; history/private lists them", len(notable) - _NAMED_IN_LOG)
+    if any(refusal.reason not in _ORDINARY for refusal in refused):
+        # Names of files may name patients, and logs travel further than history/private.
+        _LOG.warning("Not taken: `history/private` of the outputs lists the files by name")
     largest, size = Counter(image.group for image in found.images).most_common(1)[0]
     if size > _LARGE_GROUP:
         _LOG.warning(

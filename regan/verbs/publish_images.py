@@ -51,6 +51,8 @@ def publish_images(
     release_name: str = "",
     title: str = "",
     generator_uri: str = "",
+    report_uri: str = "",
+    run_key: str = "",
 ) -> PublishedImages:
     """Release audited synthetic images with datasheet, report, history and checksums.
 
@@ -74,6 +76,9 @@ def publish_images(
         title: Title of the datasheet; made from the classes where empty.
         generator_uri: Address (`gs://`, `s3://`) or folder within the institution where generators are kept, each at
             `<generator_uri>/<class>`, or `<generator_uri>/all` for one of both classes. Empty: none is kept.
+        report_uri: Address or folder where `compare_classifiers` kept the verdict: it is noted there that the run is
+            finished, as the last act, so that a run whose release failed is not taken for one that left nothing to do.
+        run_key: What the run is known by there.
 
     Returns:
         Folder, number of images and address of the copy.
@@ -124,6 +129,8 @@ def publish_images(
 
             # A place of its own holds an earlier try of the same release at most: a task that is retried replaces it.
             push(folder, release_uri, replace=bool(release_name))
+    if report_uri:
+        _finish(report_uri, run_key)
     _LOG.info("Published %d images: %s", num_images, release_uri or release)
     return PublishedImages(Path(release), num_images, release_uri)
 
@@ -179,6 +186,23 @@ def _generators(image_set: "ImageSet", folders: Sequence[str | Path]) -> dict[st
             )
         found[name] = folder
     return found
+
+
+def _finish(report_uri: str, run_key: str) -> None:
+    from regan.report.last_verdict import finish_verdict
+    from regan.storage import ConflictError, fetch_latest, push_latest
+
+    for last_try in (False, True):
+        with tempfile.TemporaryDirectory() as folder:
+            previous = fetch_latest(report_uri, folder)
+            if previous is None or not finish_verdict(Path(folder), run_key):
+                return
+            try:
+                push_latest(folder, report_uri, previous)
+                return
+            except ConflictError:
+                if last_try:
+                    raise
 
 
 def _keep_generator(generator: Path, uri: str) -> None:

@@ -127,6 +127,7 @@ def test_the_report_of_an_earlier_run_is_gone_when_a_run_fails(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such folder or archive"):
         run(Request(output=tmp_path, source=str(tmp_path / "absent")), print)
     assert not (tmp_path / "report.html").exists()
+    assert (tmp_path / "report-of-an-earlier-run.html").read_text() == "old"
 
 
 def test_the_presets_are_where_a_run_starts(parameters, tmp_path):
@@ -172,7 +173,9 @@ def test_the_end_tells_verdict_figures_and_release(tmp_path, monkeypatch, verdic
     assert (tmp_path / "run" / "report.html").read_text() == "<html>"
 
 
-def test_a_run_without_anything_new_says_so_and_has_no_report(tmp_path):
+def test_a_run_without_anything_new_says_so_and_leaves_the_report_where_it_is(tmp_path):
     step = Step("preflight", "preflight", 1, tmp_path / "log", time.monotonic(), ran=True, outputs={"go": "no"})
+    (tmp_path / "report-of-an-earlier-run.html").write_text("of the last verdict")
     (line,) = _summary([step], tmp_path, {})
+    assert (tmp_path / "report.html").read_text() == "of the last verdict"
     assert line.startswith("Nothing new: source and settings are those of the last verdict.")

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from regan.data.history import read_history
-from regan.report.last_verdict import VERDICT, read_verdict, test_set_name, write_verdict
+from regan.report.last_verdict import VERDICT, finish_verdict, read_verdict, test_set_name, write_verdict
 from regan.report.page import render_report, write_report
 
 test_set_name.__test__ = False
@@ -42,15 +42,26 @@ def section(html):
 
 
 def test_what_is_written_is_read_and_nothing_else_is_kept(tmp_path):
-    write_verdict(tmp_path, LAST | {"names": {"candidate": "student"}}, None)
+    write_verdict(tmp_path, LAST | {"names": {"candidate": "student"}}, None, finished=True)
     assert read_verdict(tmp_path, "another run") == LAST
     assert "student" not in (tmp_path / VERDICT).read_text().replace(LAST["sentence"], "")
 
 
+def test_a_run_is_finished_once_and_only_by_itself(tmp_path):
+    assert not finish_verdict(tmp_path, "run one")
+    write_verdict(tmp_path, LAST, None, finished=False)
+    assert not finish_verdict(tmp_path, "another run")
+    assert json.loads((tmp_path / VERDICT).read_text())["finished"] is False
+    assert finish_verdict(tmp_path, "run one")
+    assert json.loads((tmp_path / VERDICT).read_text())["finished"] is True
+    assert not finish_verdict(tmp_path, "run one")
+    assert read_verdict(tmp_path, "another run") == LAST
+
+
 def test_a_run_that_is_repeated_sees_the_verdict_before_its_own(tmp_path):
-    write_verdict(tmp_path, LAST, None)
+    write_verdict(tmp_path, LAST, None, finished=True)
     assert read_verdict(tmp_path, "run one") is None
-    write_verdict(tmp_path, LAST | {"run_key": "run two", "verdict": "superior"}, LAST)
+    write_verdict(tmp_path, LAST | {"run_key": "run two", "verdict": "superior"}, LAST, finished=True)
     assert read_verdict(tmp_path, "run two") == LAST
     assert read_verdict(tmp_path, "")["verdict"] == "superior"
 

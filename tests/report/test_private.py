@@ -21,6 +21,11 @@ def test_what_is_no_place_stays():
     assert public_settings(settings) == settings
 
 
+def test_what_speaks_of_the_patients_of_one_place_is_dropped():
+    settings = {"data_version": "Mustermann's visit", "test_set": "ab" * 32, "last_verdict": {"n": 1}, "margin": 0.05}
+    assert public_settings(settings) == {"margin": 0.05}
+
+
 def test_pictures_and_tables_of_patients_are_dropped(steps):
     prepared = next(step for step in steps.values() if step.verb == "prepare_images")
     assert prepared.private_thumbnails

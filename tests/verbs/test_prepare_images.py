@@ -226,7 +226,9 @@ def test_a_damaged_file_and_a_text_named_png_are_listed_and_do_not_stop_the_run(
     with caplog.at_level(logging.INFO, "regan"):
         made = prepare(folder)
     assert refused(made) == {"benign/damaged.png": "damaged", "malignant/text.png": "not a PNG or JPEG picture"}
-    assert "benign/damaged.png: damaged" in caplog.text
+    assert "Not taken: 1 files, damaged" in caplog.text
+    assert "`history/private` of the outputs lists the files by name" in caplog.text
+    assert "damaged.png" not in caplog.text
     assert made.num_refused == 2
 
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -210,3 +211,33 @@ def test_the_generator_is_kept_in_a_bucket(made, publish, tmp_path, monkeypatch)
         fetch_latest(f"{uri}/all", tmp_path / "kept")
     assert json.loads((tmp_path / "kept" / "model.json").read_text())["labels"] == ["benign", "malignant"]
     assert "s3://" not in (published.path / "report.html").read_text()
+
+
+def test_the_verdict_is_called_finished_by_the_last_act_alone(made, tmp_path):
+    def finished() -> bool:
+        with tempfile.TemporaryDirectory() as folder:
+            fetch_latest(str(tmp_path / "verdicts"), folder)
+            return json.loads((Path(folder) / "verdict.json").read_text())["finished"]
+
+    kept = {"report_uri": str(tmp_path / "verdicts"), "run_key": "one"}
+    answers = made["student_answers"], made["teacher_answers"]
+    regan.compare_classifiers(*answers, tmp_path / "report", audit=made["audit"], **kept)
+    assert not finished()
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "notes.txt").write_text("somebody else's")
+    inputs = made["filtered"], made["audit"], tmp_path / "report"
+    with pytest.raises(FileExistsError):
+        regan.publish_images(*inputs, tmp_path / "r1", release_uri=str(tmp_path / "taken"), **kept)
+    assert not finished()
+    regan.publish_images(*inputs, tmp_path / "r2", report_uri=kept["report_uri"], run_key="another")
+    assert not finished()
+    regan.publish_images(*inputs, tmp_path / "r3", **kept)
+    assert finished()
+
+
+def test_after_a_failed_audit_nothing_is_left_to_be_done(made, tmp_path):
+    failed = made["failed"]
+    answers = failed["student_answers"], failed["teacher_answers"]
+    regan.compare_classifiers(*answers, tmp_path / "r", audit=failed["audit"], report_uri=str(tmp_path / "verdicts"))
+    fetch_latest(str(tmp_path / "verdicts"), tmp_path / "kept")
+    assert json.loads((tmp_path / "kept" / "verdict.json").read_text())["finished"] is True
