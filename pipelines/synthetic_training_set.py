@@ -72,6 +72,7 @@ def synthetic_training_set(
         gan_preset: str = "config-e",
         gan_kimg: float = 0.0,
         gan_keep_snapshots: int = 25,
+        gan_augment: str = "mirror",
         gan_start_uri: str = "",
         gan_seed: int = 0,
         gan_features: str = "radiomic",
@@ -123,6 +124,8 @@ def synthetic_training_set(
             gan_preset: Row of the table of presets: "demo", "config-e" or "config-f".
             gan_kimg: Length of GAN training in thousands of real images shown; 0 = the preset's.
             gan_keep_snapshots: Snapshots kept at most.
+            gan_augment: "none", "mirror" = real images are flipped left to right at random, or "ada" = adaptive
+                augmentation besides, for a few thousand images or fewer.
             gan_start_uri: Stable address where released generators are kept and where GAN training starts from the last
                 one; empty = from random weights, and none is kept.
             gan_seed: Seed of GAN training.
@@ -211,6 +214,7 @@ def synthetic_training_set(
                         preset=gan_preset,
                         kimg=gan_kimg,
                         keep_snapshots=gan_keep_snapshots,
+                        augment=gan_augment,
                         start_uri=gan_start_uri,
                         **state,
                         seed=gan_seed,
@@ -306,7 +310,9 @@ def synthetic_training_set(
                 for suffix, _, audit in releases:
                     name = f"audit{suffix}-passed".replace(" ", "-")
                     all_passed.enter_context(dsl.If(audit.outputs["verdict"] == "passed", name=name))
+                before = None
                 for suffix, synthetic, audit in releases:
+                    is_last = synthetic is releases[-1][1]
                     task = publish_images(
                         images=synthetic,
                         audit=audit.outputs["audit"],
@@ -316,8 +322,10 @@ def synthetic_training_set(
                         release_uri=report_release_uri,
                         release_name=f"{checked.outputs['run_key']}{suffix.replace(' ', '-')}",
                         title=report_title,
+                        **({"report_uri": report_uri, "run_key": checked.outputs["run_key"]} if is_last else {}),
                     )
                     on_cpu(task).set_caching_options(False).set_display_name(f"publish images{suffix}")
+                    before = task.after(before) if before else task
 
         told = on_cpu(explain_run(run_name=dsl.PIPELINE_JOB_NAME_PLACEHOLDER)).set_caching_options(False)
         with dsl.ExitHandler(told, name="run"):
