@@ -126,8 +126,10 @@ def _of_tensorflow(network: Any) -> Official:
         for pair in _list(state.get("variables")):
             if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[0], str):
                 refuse("a network's variables are no pairs of name and array")
-            if (array := _array(pair[1])) is not None:
-                found.arrays[pair[0]] = array
+            # A variable of no axes is a number of NumPy, and so a plain number here.
+            value = np.array(pair[1]) if isinstance(pair[1], float) else _array(pair[1])
+            if value is not None:
+                found.arrays[pair[0]] = value
         settings = state.get("static_kwargs", {})
         for name, value in settings.items() if isinstance(settings, dict) else ():
             if isinstance(value, str | int | float | list):

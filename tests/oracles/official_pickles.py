@@ -228,7 +228,7 @@ def _network(name, variables, settings):
         "components": EasyDict(),
         "build_module_src": SOURCE.format(marker="marker"),
         "build_func_name": name,
-        "variables": [(key, np.array(value, np.float32)) for key, value in variables.items()],
+        "variables": [(key, np.array(value, np.float32)[()]) for key, value in variables.items()],
     }
     return network
 
