@@ -1,5 +1,8 @@
 """Component of the verb `generate_images`."""
 
+# KFP knows no Literal.
+# mypy: disable-error-code="arg-type"
+
 from kfp import dsl
 from kfp.dsl import Dataset, Input, Metrics, Model, Output
 
@@ -14,6 +17,10 @@ def generate_images(
     label: str = "all",
     seeds: str = "1-25000",
     truncation_psi: float = 1.6,
+    truncation_cutoff: int = 0,
+    noise: str = "random",
+    mixing_seeds: str = "",
+    mixing_cut: int = 0,
 ):
     """Make one synthetic image of each seed.
 
@@ -23,6 +30,10 @@ def generate_images(
         seeds: Latent seeds, as "1-25000" or "1-10,20"; "1-100+2" = the second range of that length after 1-100,
             and "1-100:2/4" = the second of its four parts.
         truncation_psi: Spread of the latents: 0 = the average image, 1 = as trained, above 1 = wider.
+        truncation_cutoff: Only so many styles, the coarse ones, are moved by psi; 0 = all.
+        noise: "random" = drawn from each seed, "constant" = the same for all, or "none".
+        mixing_seeds: Seeds of the fine styles, one for all images or as many as `seeds`; empty = each image's own.
+        mixing_cut: With them, so many styles, the coarse ones, stay those of `seeds`.
 
     Returns:
         images: Synthetic images, each with its seed, psi and the generator's hash.
@@ -31,6 +42,14 @@ def generate_images(
     import regan
 
     generated = regan.generate_images(
-        generator.path, images.path, label=label, seeds=seeds, truncation_psi=truncation_psi
+        generator.path,
+        images.path,
+        label=label,
+        seeds=seeds,
+        truncation_psi=truncation_psi,
+        truncation_cutoff=truncation_cutoff,
+        noise=noise,
+        mixing_seeds=mixing_seeds,
+        mixing_cut=mixing_cut,
     )
     metrics.log_metric("num_images", generated.num_images)

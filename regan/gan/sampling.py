@@ -6,7 +6,7 @@ from functools import cache
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from keras import ops
@@ -22,6 +22,18 @@ from regan.gan.networks import GeneratorNetwork
 Noise = Literal["random", "constant", "none"]
 
 SNAPSHOTS = "snapshots"
+
+
+class Mixing(NamedTuple):
+    """Style mixing: the fine styles of each image are those of another seed.
+
+    Attributes:
+        seeds: The other seed of each image, in the order of the images.
+        cut: So many styles, the coarse ones, stay those of the image's own seed.
+    """
+
+    seeds: Iterable[int]
+    cut: int
 
 
 class Generator:
@@ -46,7 +58,7 @@ class Generator:
     ) -> None:
         self.config, self.hash, self.kimg, self.classes = config, hash, kimg, classes
         self._weights = {path: ops.convert_to_tensor(value) for path, value in weights.items()}
-        self._network, self._synthesise = _compiled(config)
+        self._network, self._synthesise, self._synthesise_mixed = _compiled(config)
         _require_same_paths(set(self._network.weights()) | set(self._network.constants()) | {STYLE_MEAN}, set(weights))
 
     @classmethod
@@ -100,6 +112,7 @@ class Generator:
         *,
         truncation_cutoff: int | None = None,
         noise: Noise = "random",
+        mixing: Mixing | None = None,
     ) -> Iterator[np.ndarray]:
         """Images of the given seeds, in order; the same seed gives the same bytes in whatever company it is asked.
 
@@ -110,39 +123,56 @@ class Generator:
                 image, 1 what the generator was trained for, more than 1 unusual images.
             truncation_cutoff: Only so many styles, the coarse ones, are moved; all where None.
             noise: `random`, drawn from each seed; `constant`, the same for all; or `none`.
+            mixing: Where the fine styles come from; from the same seed where None.
 
         Yields:
             uint8 `(b, size, size, channels)`, 0-255; b is `batch_size`, but for the last batch.
 
         Raises:
-            ValueError: The generator makes no images of this class, or `noise` is unknown.
+            ValueError: The generator makes no images of this class, `noise` is unknown, or a number of styles is out of
+                range.
         """
         label_number = self._label_number(label)
         if noise not in ("random", "constant", "none"):
             raise ValueError(f"`noise` must be 'random', 'constant' or 'none'. Received noise={noise!r}.")
+        self._require_styles("truncation_cutoff", 0, truncation_cutoff)
+        self._require_styles("mixing.cut", 1, mixing.cut if mixing else None)
         psi = np.full((1, self.config.num_styles, 1), truncation_psi, np.float32)
         psi[:, truncation_cutoff if truncation_cutoff is not None else self.config.num_styles :] = 1
-        return self._stream(seeds, label_number, psi, noise)
+        return self._stream(seeds, label_number, psi, noise, mixing)
 
-    def _stream(self, seeds: Iterable[int], label_number: int, psi: np.ndarray, noise: Noise) -> Iterator[np.ndarray]:
+    def _stream(
+        self, seeds: Iterable[int], label_number: int, psi: np.ndarray, noise: Noise, mixing: Mixing | None
+    ) -> Iterator[np.ndarray]:
         # While one batch is computed the next one is drawn.
         with ThreadPoolExecutor(1) as drawer:
             pending = None
-            remaining = iter(seeds)
+            remaining, others = iter(seeds), iter(mixing.seeds if mixing else ())
             while part := tuple(islice(remaining, self.batch_size)):
                 drawn = drawer.submit(self._draw, part, noise)
+                mixed = (self._latents(tuple(islice(others, len(part)))), np.int32(mixing.cut)) if mixing else None
                 if pending is not None:
                     yield self._compute(*pending, label_number, psi)
-                pending = (drawn, len(part))
+                pending = (drawn, mixed, len(part))
             if pending is not None:
                 yield self._compute(*pending, label_number, psi)
 
-    def _compute(self, drawn: Any, num: int, label_number: int, psi: np.ndarray) -> np.ndarray:
+    def _compute(self, drawn: Any, mixed: Any, num: int, label_number: int, psi: np.ndarray) -> np.ndarray:
         latents, noise = drawn.result()
         labels = np.zeros((self.batch_size, self.config.num_labels), np.float32)
         labels[:, label_number : label_number + 1] = 1
-        images = self._synthesise(self._weights, latents, labels, ops.convert_to_tensor(psi), noise)
+        psi = ops.convert_to_tensor(psi)
+        if mixed is None:
+            images = self._synthesise(self._weights, latents, labels, psi, noise)
+        else:
+            mixed = [ops.convert_to_tensor(value) for value in mixed]
+            images = self._synthesise_mixed(self._weights, latents, labels, psi, noise, *mixed)
         return np.asarray(ops.convert_to_numpy(images))[:num]
+
+    def _latents(self, seeds: tuple[int, ...]) -> np.ndarray:
+        size = self.config.latent_size
+        padded = (*seeds, *[0] * (self.batch_size - len(seeds)))
+        return np.stack([random_generator(seed, Stream.SAMPLES).standard_normal(size, np.float32) for seed in padded])
 
     def _draw(self, seeds: tuple[int, ...], kind: Noise) -> tuple[Any, list[Any]]:
         config = self.config
@@ -160,6 +190,13 @@ class Generator:
                 target[:] = ops.convert_to_numpy(self._weights[path])
         return ops.convert_to_tensor(latents), [ops.convert_to_tensor(value) for value in noises]
 
+    def _require_styles(self, name: str, least: int, num: int | None) -> None:
+        if num is not None and not least <= num <= self.config.num_styles - least:
+            raise ValueError(
+                f"`{name}` must be {least} to {self.config.num_styles - least}: an image of {self.size} x {self.size} "
+                f"takes {self.config.num_styles} styles. Received {name}={num}."
+            )
+
     def _label_number(self, label: str) -> int:
         if label not in self.labels:
             raise ValueError(
@@ -169,17 +206,25 @@ class Generator:
 
 
 @cache
-def _compiled(config: GanConfig) -> tuple[GeneratorNetwork, Callable[..., Any]]:
-    """The network and its compiled function, once for all snapshots of a run."""
+def _compiled(config: GanConfig) -> tuple[GeneratorNetwork, Callable[..., Any], Callable[..., Any]]:
+    """The network and its functions without and with mixing, compiled once for all snapshots of a run."""
+    # In float32 whatever it was trained in: images are made once, and looked at for long.
     network = GeneratorNetwork.build(config, random_generator(0, Stream.WEIGHTS))
 
     def synthesise(weights: Any, latents: Any, labels: Any, psi: Any, noise: Any) -> Any:
-        styles = network.styles(weights, latents, labels)[:, None]
+        return finished(weights, network.styles(weights, latents, labels)[:, None], psi, noise)
+
+    def synthesise_mixed(weights: Any, latents: Any, labels: Any, psi: Any, noise: Any, others: Any, cut: Any) -> Any:
+        own, other = (network.styles(weights, z, labels)[:, None] for z in (latents, others))
+        is_own = ops.arange(config.num_styles, dtype="int32")[None, :, None] < cut
+        return finished(weights, ops.where(is_own, own, other), psi, noise)
+
+    def finished(weights: Any, styles: Any, psi: Any, noise: Any) -> Any:
         styles = weights[STYLE_MEAN] + psi * (styles - weights[STYLE_MEAN])
         images = network.images(weights, styles, noise)
         return ops.cast(ops.floor(ops.clip(images * 127.5 + 128, 0, 255)), "uint8")
 
-    return network, backend.jit(synthesise)
+    return network, backend.jit(synthesise), backend.jit(synthesise_mixed)
 
 
 def _require_same_paths(expected: set[str], received: set[str]) -> None:

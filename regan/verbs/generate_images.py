@@ -6,12 +6,10 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from regan.gan.sampling import Generator
 
 _THUMBNAILS = 16
 _ENCODERS = 4
@@ -39,6 +37,10 @@ def generate_images(
     label: str = "all",
     seeds: str = "1-25000",
     truncation_psi: float = 1.6,
+    truncation_cutoff: int = 0,
+    noise: Literal["random", "constant", "none"] = "random",
+    mixing_seeds: str = "",
+    mixing_cut: int = 0,
 ) -> GeneratedImages:
     """Make synthetic images with a generator, one of each class asked for every seed.
 
@@ -52,16 +54,21 @@ def generate_images(
             length after 1-100, and `1-100:2/4` the second of its four parts.
         truncation_psi: Distance of the styles from their mean: 1 is what the generator was trained for, less gives
             more typical images, more gives more varied ones.
+        truncation_cutoff: Only so many styles, the coarse ones, are moved by psi; 0 = all.
+        noise: `random`, drawn from each seed; `constant`, that of the training, the same for all; or `none`.
+        mixing_seeds: Seeds of the fine styles, one for all images or as many as `seeds`; empty = each image's own.
+        mixing_cut: With them: so many styles, the coarse ones, stay those of `seeds`.
 
     Returns:
         Where the images lie and how many there are.
 
     Raises:
-        ValueError: `seeds` cannot be read, `truncation_psi` is out of range, or the generator does not know `label`.
+        ValueError: `seeds` cannot be read, a number is out of range, or the generator does not know `label`.
         FileExistsError: `images` holds something already.
     """
     started = time.monotonic()
     numbers = parse_seeds(seeds)
+    others = _mixing_seeds(mixing_seeds, mixing_cut, len(numbers))
     if not 0 <= truncation_psi <= 10:
         raise ValueError(f"`truncation_psi` must be between 0 and 10. Received truncation_psi={truncation_psi}.")
 
@@ -76,11 +83,21 @@ def generate_images(
     require_free(Path(images))
     labels = _labels(read_model(generator, "generator")["labels"], label)
 
-    from regan.gan.sampling import Generator
+    from regan.gan.sampling import Generator, Mixing
 
     network = Generator.load(generator)
+    mixing = Mixing(others, mixing_cut) if others else None
+    how: dict[str, Any] = {"truncation_cutoff": truncation_cutoff or None, "noise": noise, "mixing": mixing}
     total = len(numbers) * len(labels)
     settings = {"seeds": seeds, "truncation_psi": truncation_psi, "label": label, "generator_hash": network.hash}
+    settings |= _not_default(
+        truncation_cutoff=truncation_cutoff,
+        noise="" if noise == "random" else noise,
+        mixing_seeds=mixing_seeds,
+        mixing_cut=mixing_cut,
+    )
+    streams = {name: network.images(numbers, name, truncation_psi, **how) for name in labels}
+    names = [f"{seed}~{other}" for seed, other in zip(numbers, others, strict=True)] if others else numbers
     sheets: dict[str, list[np.ndarray]] = {name: [] for name in labels}
     with writing(images) as folder:
         with (
@@ -96,8 +113,8 @@ def generate_images(
             ) as writer,
             Progress("Generate images", total) as progress,
         ):
-            for name in labels:
-                for seed, image, png in _encoded(network, numbers, name, truncation_psi):
+            for name, stream in streams.items():
+                for seed, image, png in _encoded(stream, names):
                     writer.add(image, name, generator=network.hash, seed=str(seed), psi=f"{truncation_psi:g}", png=png)
                     progress.advance()
                     if len(sheets[name]) < _THUMBNAILS:
@@ -144,6 +161,24 @@ def parse_seeds(seeds: str) -> list[int]:
     return numbers
 
 
+def _mixing_seeds(mixing_seeds: str, mixing_cut: int, num: int) -> list[int]:
+    if bool(mixing_seeds) != bool(mixing_cut):
+        raise ValueError(
+            "`mixing_seeds` and `mixing_cut` must be given together. Received "
+            f"mixing_seeds={mixing_seeds!r}, mixing_cut={mixing_cut}."
+        )
+    others = parse_seeds(mixing_seeds) if mixing_seeds else []
+    if len(others) not in (0, 1, num):
+        raise ValueError(
+            f"`mixing_seeds` must name one seed, or as many as `seeds`, which are {num}. Received {len(others)}."
+        )
+    return others * num if len(others) == 1 else others
+
+
+def _not_default(**settings: str | int) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if value}
+
+
 def _labels(known: Sequence[str], label: str) -> list[str]:
     if label != "all" and label not in known:
         raise ValueError(
@@ -153,15 +188,15 @@ def _labels(known: Sequence[str], label: str) -> list[str]:
 
 
 def _encoded(
-    network: "Generator", seeds: Sequence[int], label: str, psi: float
-) -> "Iterator[tuple[int, np.ndarray, bytes]]":
+    batches: "Iterator[np.ndarray]", seeds: Sequence[int | str]
+) -> "Iterator[tuple[int | str, np.ndarray, bytes]]":
     """Seed, image and its PNG; one batch is encoded while the next one is computed."""
     from regan.data.pixels import encode_png
 
     remaining = iter(seeds)
     with ThreadPoolExecutor(_ENCODERS) as encoders:
         pending: list[tuple[np.ndarray, Future[bytes]]] = []
-        for batch in network.images(seeds, label, psi):
+        for batch in batches:
             encoding = [(image, encoders.submit(encode_png, image)) for image in batch]
             yield from _finished(remaining, pending)
             pending = encoding
@@ -169,7 +204,7 @@ def _encoded(
 
 
 def _finished(
-    seeds: Iterator[int], pending: "list[tuple[np.ndarray, Future[bytes]]]"
-) -> "Iterator[tuple[int, np.ndarray, bytes]]":
+    seeds: Iterator[int | str], pending: "list[tuple[np.ndarray, Future[bytes]]]"
+) -> "Iterator[tuple[int | str, np.ndarray, bytes]]":
     for image, encoding in pending:
         yield next(seeds), image, encoding.result()

@@ -5,7 +5,15 @@ import pytest
 
 from regan.gan.inputs import Stream, random_generator
 from regan.gan.networks import GeneratorNetwork
-from regan.gan.sampling import STYLE_MEAN, Generator, snapshot_kimg, snapshots, surplus_snapshots, write_snapshot
+from regan.gan.sampling import (
+    STYLE_MEAN,
+    Generator,
+    Mixing,
+    snapshot_kimg,
+    snapshots,
+    surplus_snapshots,
+    write_snapshot,
+)
 
 
 def weights_of(config):
@@ -55,6 +63,28 @@ def test_a_cutoff_leaves_the_fine_styles_where_they_were_drawn(generator):
         images_of(generator, seeds, psi=0.0, truncation_cutoff=styles), images_of(generator, seeds, psi=0.0)
     )
     assert np.array_equal(images_of(generator, seeds, psi=0.0, truncation_cutoff=0), images_of(generator, seeds))
+
+
+def test_mixing_takes_the_coarse_styles_of_one_seed_and_the_fine_ones_of_another(generator):
+    one, other = images_of(generator, [1], noise="none"), images_of(generator, [2], noise="none")
+    styles = generator.config.num_styles
+    mixed = {cut: images_of(generator, [1], noise="none", mixing=Mixing([2], cut)) for cut in (1, 4, styles - 1)}
+    assert all(not np.array_equal(image, whole) for image in mixed.values() for whole in (one, other))
+    # The last style colours the image, the first one draws it.
+    distance = {cut: np.abs(image.astype(int) - one).mean() for cut, image in mixed.items()}
+    assert distance[1] > distance[4] > distance[styles - 1] > 0
+    assert np.array_equal(images_of(generator, [1], noise="none", mixing=Mixing([1], 4)), one)
+
+
+def test_mixed_images_too_are_the_same_in_any_company(generator):
+    together = images_of(generator, range(70), mixing=Mixing(range(100, 170), 3))
+    assert np.array_equal(images_of(generator, [66], mixing=Mixing([166], 3)), together[66:67])
+
+
+@pytest.mark.parametrize("settings", [{"truncation_cutoff": 9}, {"truncation_cutoff": -1}, {"mixing": Mixing([1], 8)}])
+def test_more_styles_than_there_are_are_refused(generator, settings):
+    with pytest.raises(ValueError, match="takes 8 styles"):
+        generator.images([1], "benign", **settings)
 
 
 def test_no_seeds_give_no_batches(generator):

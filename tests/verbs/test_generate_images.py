@@ -212,3 +212,46 @@ def test_seeds_that_cannot_be_read_are_refused(seeds):
 def test_a_seed_named_twice_is_refused(seeds):
     with pytest.raises(ValueError, match="each seed once"):
         parse_seeds(seeds)
+
+
+def test_cutoff_noise_and_mixing_reach_the_generator_and_the_settings(generator, tmp_path):
+    def made(name, **settings):
+        path = regan.generate_images(generator, tmp_path / name, seeds="1-3", label="b", **settings).path
+        return ImageSet.open(path).settings, [image.tobytes() for image in ImageSet.open(path).images()]
+
+    plain, expected = made("plain")
+    changes = {
+        "cutoff": {"truncation_cutoff": 2},
+        "constant": {"noise": "constant"},
+        "none": {"noise": "none"},
+        "mixed": {"mixing_seeds": "7", "mixing_cut": 4},
+    }
+    for name, change in changes.items():
+        settings, images = made(name, **change)
+        assert settings == plain | change
+        assert all(one != other for one, other in zip(images, expected, strict=True)), name
+
+
+def test_mixed_images_name_both_seeds_and_may_be_cut_into_shards(generator, tmp_path):
+    mixed = {"mixing_cut": 3, "label": "m"}
+    whole = regan.generate_images(generator, tmp_path / "whole", seeds="1-6", mixing_seeds="11-16", **mixed).path
+    part = regan.generate_images(generator, tmp_path / "part", seeds="1-6:2/3", mixing_seeds="11-16:2/3", **mixed).path
+    assert [row.seed for row in ImageSet.open(part).rows] == ["3~13", "4~14"]
+    assert bytes_of(part).items() <= bytes_of(whole).items()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"mixing_seeds": "1-2", "mixing_cut": 3}, "as many as `seeds`, which are 3. Received 2"),
+        ({"mixing_seeds": "1"}, "must be given together"),
+        ({"mixing_cut": 3}, "must be given together"),
+        ({"mixing_seeds": "1", "mixing_cut": 8}, "`mixing.cut` must be 1 to 7"),
+        ({"truncation_cutoff": 9}, "`truncation_cutoff` must be 0 to 8"),
+        ({"noise": "loud"}, "Received noise='loud'"),
+    ],
+)
+def test_settings_that_make_no_image_are_refused_before_work_begins(generator, tmp_path, settings, message):
+    with pytest.raises(ValueError, match=message):
+        regan.generate_images(generator, tmp_path / "images", seeds="1-3", **settings)
+    assert not (tmp_path / "images").exists()
