@@ -20,7 +20,11 @@ def preflight(
     data_version: str = "",
     checkpoint_uri: str = "",
     report_uri: str = "",
+    release_uri: str = "",
+    start_uri: str = "",
+    split_uri: str = "",
     gpu_count: str = "0",
+    gpu_count_gan: str = "0",
     backbone: str = "small",
     weights: str = "none",
     unchanged: str = "stop",
@@ -33,7 +37,11 @@ def preflight(
         data_version: Any text that changes with the content of the source; empty = made from its listing.
         checkpoint_uri: Stable address for the state of training; empty = none.
         report_uri: Stable address of the last report and verdict; empty = none.
-        gpu_count: Number of GPUs that training will ask for, as text.
+        release_uri: Address that the release is copied to; empty = none.
+        start_uri: Stable address of the generators that GAN training starts from; needs `split_uri`; empty = none.
+        split_uri: Stable address of the split; empty = none.
+        gpu_count: Number of GPUs of each step that runs a network, as text.
+        gpu_count_gan: Number of GPUs of GAN training, as text; as many as the larger of both are looked for.
         backbone: Network of the classifiers.
         weights: Weights that they start from: "imagenet", "none", or the path or address of a file.
         unchanged: "stop" = nothing to do when the last verdict rests on the same data and settings; "run" = go on.
@@ -55,8 +63,12 @@ def preflight(
         data_version=data_version,
         checkpoint_uri=checkpoint_uri,
         report_uri=report_uri,
+        release_uri=release_uri,
+        start_uri=start_uri,
+        split_uri=split_uri,
         pipeline_root=report.uri.partition("/preflight/")[0],
         gpu_count=gpu_count,
+        gpu_count_gan=gpu_count_gan,
         backbone=backbone,
         weights=weights,
         unchanged=unchanged,

@@ -114,7 +114,8 @@ def synthetic_training_set(
             data_unchanged: "stop" = the run ends early when the source and every setting are those of the last verdict
                 at `report_uri`; "run" = it does not.
             data_split_uri: Stable address where the split into training, validation and test is kept over runs, so
-                that no test image ever becomes a training image; empty = the split is made anew.
+                that no test image ever becomes a training image; `gan_start_uri` needs it; empty = the split is made
+                anew.
             data_size: Side of the square images in pixels, a power of two from 32.
             data_channels: 1 for grey, 3 for RGB.
             data_mask_pattern: Files whose name fits this pattern are lesion masks and are left out.
@@ -127,7 +128,8 @@ def synthetic_training_set(
             gan_augment: "none", "mirror" = real images are flipped left to right at random, or "ada" = adaptive
                 augmentation besides, for a few thousand images or fewer.
             gan_start_uri: Stable address where released generators are kept and where GAN training starts from the last
-                one; empty = from random weights, and none is kept.
+                one; needs `data_split_uri`, because a split that is made anew tests with images that have trained
+                the kept generator; empty = from random weights, and none is kept.
             gan_seed: Seed of GAN training.
             gan_features: Feature extractor that picks the snapshot: "radiomic" or a keras.applications network.
             gan_selection_images: Synthetic images made with each snapshot to pick one.
@@ -336,7 +338,11 @@ def synthetic_training_set(
                     data_version=data_version,
                     checkpoint_uri=gpu_checkpoint_uri,
                     report_uri=report_uri,
-                    gpu_count=gpu_count_gan,
+                    release_uri=report_release_uri,
+                    start_uri=gan_start_uri,
+                    split_uri=data_split_uri,
+                    gpu_count=gpu_count,
+                    gpu_count_gan=gpu_count_gan,
                     backbone=classifier_backbone,
                     weights=classifier_weights,
                     unchanged=data_unchanged,

@@ -52,8 +52,11 @@ class _Asked:
     source_uri: str
     checkpoint_uri: str
     report_uri: str
+    release_uri: str
+    start_uri: str
+    split_uri: str
     pipeline_root: str
-    gpu_count: str
+    gpu_counts: tuple[tuple[str, str], ...]
     backbone: str
     weights: str
 
@@ -66,8 +69,12 @@ def preflight(
     data_version: str = "",
     checkpoint_uri: str = "",
     report_uri: str = "",
+    release_uri: str = "",
+    start_uri: str = "",
+    split_uri: str = "",
     pipeline_root: str = "",
     gpu_count: str = "0",
+    gpu_count_gan: str = "0",
     backbone: str = "small",
     weights: str = "none",
     unchanged: Literal["stop", "run"] = "stop",
@@ -84,11 +91,17 @@ def preflight(
         data_version: Text that changes with the source; empty = a hash of its listing.
         checkpoint_uri: Folder or address for the state of training; empty = none.
         report_uri: Folder or address where the last verdict is kept; empty = none.
+        release_uri: Folder or address that the release is copied to; empty = none.
+        start_uri: Folder or address where generators are kept and GAN training starts; needs `split_uri`, because a
+            split that is made anew tests with images that have trained the kept generator; empty = none.
+        split_uri: Folder or address where the split is kept; empty = none.
         pipeline_root: Folder or address of the artifacts; empty = not tried.
         gpu_count: GPUs that a step asks for, as text; "0" = none are looked for.
+        gpu_count_gan: GPUs that GAN training asks for, as text; as many as the larger of both are looked for.
         backbone: Network of the classifiers: "small" or a name of keras.applications.
         weights: "none", "imagenet", or path or address of a `.weights.h5` file.
-        unchanged: What follows where data, settings and version are those of the last verdict: "stop" or "run".
+        unchanged: What follows where data, settings and version are those of the last verdict, whose run left nothing
+            to be done: "stop" or "run".
 
     Returns:
         Whether to go on, the version of the data, the keys made of it, and a sentence.
@@ -107,7 +120,18 @@ def preflight(
     if unchanged not in ("stop", "run"):
         raise ValueError(f"`unchanged` must be 'stop' or 'run'. Received unchanged={unchanged!r}.")
     require_free(Path(report))
-    asked = _Asked(source_uri, checkpoint_uri, report_uri, pipeline_root, gpu_count, backbone, weights)
+    asked = _Asked(
+        source_uri=source_uri,
+        checkpoint_uri=checkpoint_uri,
+        report_uri=report_uri,
+        release_uri=release_uri,
+        start_uri=start_uri,
+        split_uri=split_uri,
+        pipeline_root=pipeline_root,
+        gpu_counts=(("gpu_count", gpu_count), ("gpu_count_gan", gpu_count_gan)),
+        backbone=backbone,
+        weights=weights,
+    )
     given, checks, source, needed = _looked(asked, settings)
     version = data_version or source.version
     key = run_key(version, given, regan.__version__)
@@ -137,7 +161,7 @@ def preflight(
 
 def _looked(asked: _Asked, text: str) -> "tuple[dict[str, str], list[Check], SourceFound, Bytes | None]":
     """The settings, the table, what the source holds and the bytes needed; nothing is raised."""
-    from regan.readiness.addresses import source_checks, write_check
+    from regan.readiness.addresses import source_checks, write_checks
     from regan.readiness.settings import parsed, settings_checks
     from regan.readiness.weights import weights_check
 
@@ -145,32 +169,53 @@ def _looked(asked: _Asked, text: str) -> "tuple[dict[str, str], list[Check], Sou
         given, wrong = parsed(text), []
     except ValueError as error:
         given, wrong = {}, [_failure("settings", "a line that cannot be read", "lines `name=value`", str(error))]
-    checks, plan = settings_checks(given)
+    # A run that shall release is another than one that shall not; where to, is all the same.
+    given = given | {"release": "yes" if asked.release_uri else "no"}
+    kept = {"gan_start_uri": asked.start_uri, "data_split_uri": asked.split_uri}
+    checks, plan = settings_checks(given | {name: uri for name, uri in kept.items() if uri})
     # Network and processes answer when they do: all are asked at once.
     looks: list[Callable[[], Any]] = [
         lambda: source_checks(asked.source_uri, plan),
         lambda: weights_check(asked.weights, asked.backbone),
-        lambda: _gpus(asked.gpu_count),
-        *(
-            lambda name=name, uri=uri: write_check(name, uri)
-            for name in ("pipeline_root", "checkpoint_uri", "report_uri")
-            if (uri := getattr(asked, name))
-        ),
+        lambda: _gpus(asked.gpu_counts),
+        *(lambda names=names, uri=uri: write_checks(names, uri) for uri, names in _places(asked).items()),
     ]
     with ThreadPoolExecutor(len(looks)) as pool:
         source, weights, (gpus, gpu), *written = pool.map(lambda look: look(), looks)
     costs, needed = _costs(asked, plan, source, gpu)
-    return given, [*wrong, *checks, *source.checks, *gpus, *costs, *written, weights], source, needed
+    tried = [check for checks in written for check in checks]
+    return given, [*wrong, *checks, *source.checks, *gpus, *costs, *tried, weights], source, needed
 
 
-def _gpus(gpu_count: str) -> "tuple[list[Check], str | None]":
+def _places(asked: _Asked) -> dict[str, list[str]]:
+    """Addresses that the run writes to, each with the names of the parameters that hold it."""
+    named = {
+        "pipeline_root": asked.pipeline_root,
+        "checkpoint_uri": asked.checkpoint_uri,
+        "report_uri": asked.report_uri,
+        "report_release_uri": asked.release_uri,
+        "gan_start_uri": asked.start_uri,
+        "data_split_uri": asked.split_uri,
+    }
+    found: dict[str, list[str]] = {}
+    for name, uri in named.items():
+        if uri:
+            found.setdefault(uri.rstrip("/") or uri, []).append(name)
+    return found
+
+
+def _gpus(gpu_counts: Sequence[tuple[str, str]]) -> "tuple[list[Check], str | None]":
     """The checks, and the name of the first GPU: empty where none is asked for, None where none was found."""
     from regan.readiness.machine import gpu_checks, look_for_gpus, shared_memory_check
 
-    if not gpu_count.isdecimal() or len(gpu_count) > 4:
-        wrong = _failure("gpu_count", repr(gpu_count), "a whole number as text", 'Set gpu_count to "0", "1", ...')
-        return [wrong, shared_memory_check(False)], ""
-    count = int(gpu_count)
+    wrong = [
+        _failure(name, repr(text), "a whole number as text", f'Set {name} to "0", "1", ...')
+        for name, text in gpu_counts
+        if not text.isascii() or not text.isdecimal() or len(text) > 4
+    ]
+    if wrong:
+        return [*wrong, shared_memory_check(False)], ""
+    count = max(int(text) for _, text in gpu_counts)
     if not count:
         return [_told("GPU", "not looked for, because gpu_count is 0"), shared_memory_check(False)], ""
     gpus = look_for_gpus()
@@ -206,7 +251,8 @@ def _last_verdict(report_uri: str, checks: "Sequence[Check]") -> "tuple[dict[str
         found = last_verdict(report_uri)
     except (OSError, ValueError, ImportError, RuntimeError) as error:
         return {}, _told(name, f"cannot be read, so this counts as the first run: {one_line(str(error))}")
-    return found, _told(name, f"run key {found.get('run_key')}" if found else "none yet")
+    state = "finished" if found.get("finished") is True else "not finished"
+    return found, _told(name, f"run key {found.get('run_key')}, {state}" if found else "none yet")
 
 
 def _decision(
@@ -217,7 +263,8 @@ def _decision(
 
     hours = next(check.found for check in checks if check.name == "GPU hours of GAN training")
     size = next(check.found for check in checks if check.name == "bytes of the run").partition(" (")[0]
-    if last.get("run_key") != key:
+    # A verdict is kept before the images are released: the run may have failed after it.
+    if last.get("run_key") != key or last.get("finished") is not True:
         return "yes", f"Ready: all checks passed. The run will write {size}; GPU hours: {hours}."
     when, verdict = (one_line(str(last.get(name) or "unknown")) for name in ("date", "verdict"))
     same = f"Data, settings and version are those of the run of {when}, whose verdict was {verdict}"
@@ -232,7 +279,7 @@ def _decision(
 
 def _complaint(failures: "Sequence[Check]") -> str:
     lines = [f"The run would fail: {len(failures)} of the checks did not pass."]
-    lines += [f"- {c.name}: expected {c.expected}; found {c.found}. To do: {c.advice}" for c in failures]
+    lines += [f"- {c.name}: expected {c.expected}; found {c.found.rstrip('.')}. To do: {c.advice}" for c in failures]
     return "\n".join(lines)
 
 

@@ -3,8 +3,10 @@
 import json
 import os
 import random
+import re
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,24 +68,43 @@ def source_checks(source_uri: str, plan: Plan | None) -> SourceFound:
     return SourceFound([*checks, _count_check(counts, plan)], listing.version, sum(counts.values()))
 
 
+def write_checks(names: Sequence[str], uri: str) -> list[Check]:
+    """Try an address that one or several parameters hold, one after the other: two at once would meet there.
+
+    Args:
+        names: Of the parameters.
+        uri: Address or local folder.
+    """
+    return [write_check(name, uri) for name in names]
+
+
 def write_check(name: str, uri: str) -> Check:
     """Write a small object below an address, read it back and compare.
 
     Args:
         name: Of the check, such as `checkpoint_uri`.
-        uri: Address or local folder.
+        uri: Address or local folder; that of `pipeline_root` may be one that only Kubeflow's launcher can reach.
     """
     expected = "a small object can be written below it and read back"
-    if "?" in uri or (is_uri(uri) and not uri.startswith(("gs:", "s3:"))):
+    if name == "pipeline_root" and ("?" in uri or (is_uri(uri) and not uri.startswith(("gs:", "s3:")))):
         return Check(name, f"{uri}: not tried, because only the cluster's launcher knows how to reach it")
+    if re.match(r"[a-z0-9]+:/", uri) and not is_uri(uri):  # a folder of that name would be made, and lost with the pod
+        return Check(name, f"{uri}: no bucket", expected, "no", f"Write {name} as gs://bucket/folder.")
     try:
         same = _probed(f"{uri.rstrip('/')}/{PROBE}")
     except _ERRORS as error:
         advice = f"Check {name}, and that the service account may list, read, write and delete there."
-        return Check(name, f"{uri}: {one_line(str(error))}", expected, "no", advice)
+        return Check(name, f"{uri}: {_reason(error)}", expected, "no", advice)
     return Check.judged(
         name, f"{uri}: {'written and read back' if same else 'other bytes came back'}", expected, same, "Try again."
     )
+
+
+def _reason(error: Exception) -> str:
+    """The error in words; an operating system's own say neither what was tried nor that it was writing."""
+    if isinstance(error, OSError) and error.errno and error.strerror:
+        return f"no file can be written there ({error.strerror})"
+    return one_line(str(error))
 
 
 def last_verdict(report_uri: str) -> dict[str, Any]:

@@ -69,8 +69,9 @@ def look_for_gpus() -> Gpus:
 def gpu_checks(gpus: Gpus, count: int) -> list[Check]:
     """Whether there are `count` GPUs with a driver that the images can use."""
     advice = (
-        "Set gpu_count to what a node has, and gpu_node_selector and gpu_tolerations so that the step lands on a node "
-        'with GPUs; gpu_count="0" runs without.'
+        "Set gpu_count and gpu_count_gan to what a node has, the former to no more than the latter, which this step "
+        "itself asks for, and gpu_node_selector and gpu_tolerations so that it lands on a node with GPUs; "
+        '"0" for both runs without.'
     )
     if gpus.error:
         return [Check("GPU", gpus.error, f"{count} GPU{'s' * (count > 1)}", "no", advice)]

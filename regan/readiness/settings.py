@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from regan.gan.configuration import PRESETS, GanConfig, configure
 from regan.readiness.checks import Check
+from regan.readiness.values import start_check, value_checks
 
 # What GAN training computes depends on the data and on these parameters, its length aside: `gan_kimg` may be raised.
 READ_BY_TRAINING = (
@@ -21,24 +21,45 @@ READ_BY_TRAINING = (
     "data_seed",
     "test_per_class",
     "gan_preset",
+    "gan_augment",
     "gan_seed",
     "gan_start_uri",
 )
 DEFAULTS = {
     "negative_class": "",
     "positive_class": "",
+    "data_unchanged": "stop",
+    "data_split_uri": "",
     "data_size": "256",
     "data_channels": "1",
     "data_mask_pattern": "*_mask*",
     "data_validation_fraction": "0.1",
+    "data_seed": "0",
     "test_per_class": "150",
     "conditional": "true",
     "rounds": "1",
     "gan_preset": "config-e",
     "gan_kimg": "0",
     "gan_keep_snapshots": "25",
+    "gan_augment": "mirror",
+    "gan_start_uri": "",
+    "gan_seed": "0",
+    "gan_features": "radiomic",
+    "gan_selection_images": "2000",
     "gan_seeds": "1-25000",
+    "gan_truncation_psi": "1.6",
+    "classifier_backbone": "InceptionResNetV2",
+    "classifier_recipe": "standard",
     "classifier_epochs": "50",
+    "classifier_batch_size": "32",
+    "classifier_seed": "0",
+    "classifier_filter_rule": "agreement",
+    "classifier_filter_confidence": "0.9",
+    "classifier_images_per_class": "0",
+    "report_features": "radiomic",
+    "report_max_memorised": "0.01",
+    "report_endpoint": "auc",
+    "report_margin": "0.05",
 }
 MOST_SEEDS = 10_000_000
 
@@ -94,6 +115,11 @@ def parsed(text: str) -> dict[str, str]:
     return found
 
 
+def spelled(values: Mapping[str, object]) -> dict[str, str]:
+    """Values of the pipeline's parameters as `parsed` would give them; lists and objects are no settings."""
+    return {name: _canonical(name, str(value)) for name, value in values.items() if not isinstance(value, list | dict)}
+
+
 def run_key(data_version: str, settings: Mapping[str, str], version: str) -> str:
     """16 hexadecimal digits that stay as long as a run would compute the same."""
     return _hash([data_version, dict(settings), version])
@@ -108,20 +134,9 @@ def training_key(data_version: str, settings: Mapping[str, str]) -> str:
 def settings_checks(settings: Mapping[str, str]) -> tuple[list[Check], Plan | None]:
     """Whether the settings make sense together; no plan where one does not."""
     values = DEFAULTS | dict(settings)
-    checks: list[Check] = []
-    numbers = {
-        name: _number_check(values, checks, name, least, most, whole)
-        for name, least, most, whole in (
-            ("data_size", 32, 1024, True),
-            ("data_channels", 1, 3, True),
-            ("test_per_class", 2, 10**6, True),
-            ("rounds", 1, 1_000, True),
-            ("gan_kimg", 0, 10**6, False),
-            ("gan_keep_snapshots", 1, 10**4, True),
-            ("classifier_epochs", 1, 10**5, True),
-        )
-    }
-    _fraction_check(values, checks)
+    checks, numbers = value_checks(values)
+    start = start_check(values["gan_start_uri"], values["data_split_uri"])
+    checks += [start] if start else []
     seeds = _seeds_check(values["gan_seeds"], checks)
     config = None if any(check.ok == "no" for check in checks) else _config_check(values, numbers, checks)
     if config is None:
@@ -137,27 +152,6 @@ def settings_checks(settings: Mapping[str, str]) -> tuple[list[Check], Plan | No
         positive_class=values["positive_class"],
         mask_pattern=values["data_mask_pattern"],
     )
-
-
-def _number_check(
-    values: Mapping[str, str], checks: list[Check], name: str, least: float, most: float, whole: bool
-) -> float:
-    try:
-        number = float(values[name])
-    except ValueError:
-        number = math.nan
-    if not least <= number <= most or (whole and number != int(number)):
-        kind = "a whole number" if whole else "a number"
-        expected = f"{kind} from {least:,} to {most:,}"
-        checks.append(Check(name, values[name], expected, "no", f"Set {name} to {expected}."))
-    return number
-
-
-def _fraction_check(values: Mapping[str, str], checks: list[Check]) -> None:
-    text = values["data_validation_fraction"]
-    if not _NUMBER.fullmatch(text) or not 0 < float(text) < 1:
-        name, expected = "data_validation_fraction", "a share above 0 and below 1"
-        checks.append(Check(name, text, expected, "no", f"Set {name} to {expected}, such as 0.1."))
 
 
 def _seeds_check(text: str, checks: list[Check]) -> int:

@@ -223,6 +223,15 @@ def test_nothing_runs_before_the_preflight_nor_when_nothing_is_new(pipeline):
     assert "prepare-images" in pipeline["components"][tasks[name]["componentRef"]["name"]]["dag"]["tasks"]
 
 
+def test_the_preflight_tries_every_address_and_both_numbers_of_gpus(pipeline):
+    inputs = all_tasks(pipeline)["preflight"]["inputs"]["parameters"]
+    given = {name: told.get("componentInputParameter", "").rpartition("--")[2] for name, told in inputs.items()}
+    wanted = {"checkpoint_uri": "gpu_checkpoint_uri", "release_uri": "report_release_uri", "start_uri": "gan_start_uri"}
+    wanted |= {"split_uri": "data_split_uri"}
+    wanted |= {name: name for name in ("source_uri", "report_uri", "gpu_count", "gpu_count_gan")}
+    assert {name: given.get(name) for name in wanted} == wanted
+
+
 def test_the_version_of_the_data_is_part_of_every_cache_key(pipeline):
     version = all_tasks(pipeline)["prepare-images"]["inputs"]["parameters"]["data_version"]
     assert version == {"componentInputParameter": "pipelinechannel--preflight-data_version"}

@@ -78,6 +78,27 @@ def test_what_only_the_launcher_can_reach_is_told_and_not_failed(uri):
     assert write_check("pipeline_root", uri).ok == "told"
 
 
+@pytest.mark.parametrize("uri", ["ftp://host/x", "minio://mlpipeline/x"])
+@pytest.mark.parametrize("name", ["report_uri", "report_release_uri", "gan_start_uri", "data_split_uri"])
+def test_what_our_own_steps_cannot_reach_fails(name, uri):
+    check = write_check(name, uri)
+    assert (check.ok, uri in check.found) == ("no", True)
+
+
+@pytest.mark.parametrize("uri", ["s3:///x", "gs:/bucket/x"])
+def test_an_address_without_a_bucket_fails_and_no_folder_is_made_of_it(tmp_path, monkeypatch, uri):
+    monkeypatch.chdir(tmp_path)
+    assert write_check("report_uri", uri).ok == "no"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_told_in_words():
+    check = write_check("checkpoint_uri", "/proc/x")
+    assert check.ok == "no"
+    assert check.found.startswith("/proc/x: no file can be written there (")
+    assert "Errno" not in check.found
+
+
 def kept(tmp_path, content):
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "verdict.json").write_text(content)

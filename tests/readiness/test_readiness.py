@@ -89,9 +89,17 @@ def test_an_address_that_refuses_stops_the_run_at_once(source, tmp_path, s3, s3_
 
 
 @pytest.mark.parametrize("count", ["one", "-1", "1.5", "", "٣x"])
-def test_a_number_of_gpus_that_is_none_fails(source, tmp_path, count):
-    with pytest.raises(PreflightError, match="gpu_count: expected a whole number"):
-        look(source, tmp_path / "report", gpu_count=count)
+@pytest.mark.parametrize("name", ["gpu_count", "gpu_count_gan"])
+def test_a_number_of_gpus_that_is_none_fails(source, tmp_path, name, count):
+    with pytest.raises(PreflightError, match=f"{name}: expected a whole number"):
+        look(source, tmp_path / "report", **{name: count})
+
+
+@pytest.mark.parametrize("counts", [{"gpu_count": "3"}, {"gpu_count_gan": "3"}])
+def test_as_many_gpus_as_the_larger_number_are_looked_for(source, tmp_path, monkeypatch, counts):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(PreflightError, match="GPU: expected 3 GPUs"):
+        look(source, tmp_path / "report", **({"gpu_count": "1", "gpu_count_gan": "1"} | counts))
 
 
 def test_settings_that_cannot_be_read_fail_and_the_rest_is_looked_at(source, tmp_path):
@@ -123,7 +131,8 @@ def test_a_checkpoint_of_other_data_is_never_met_and_a_longer_run_finds_its_own(
 
 def left_verdict(tmp_path, found, **changes):
     """What compare_classifiers leaves at `report_uri`."""
-    verdict = {"run_key": found.run_key, "verdict": "inferior", "sentence": "Worse.", "date": "2026-11-20"} | changes
+    verdict = {"run_key": found.run_key, "verdict": "inferior", "sentence": "Worse.", "date": "2026-11-20"}
+    verdict |= {"finished": True} | changes
     folder, uri = tmp_path / f"verdict-{len(list(tmp_path.iterdir()))}", str(tmp_path / "kept")
     folder.mkdir()
     (folder / "verdict.json").write_text(json.dumps(verdict))
@@ -139,6 +148,61 @@ def test_a_run_without_anything_new_ends_early_and_says_so(source, tmp_path):
     for words in ("2026-11-20", "inferior", "Worse", uri, "unchanged=run"):
         assert words in found.sentence
     assert look(source, tmp_path / "3", report_uri=uri, unchanged="run").go == "yes"
+
+
+@pytest.mark.parametrize("finished", [False, None, "yes"])
+def test_a_run_that_did_not_finish_runs_again(source, tmp_path, finished):
+    uri = left_verdict(tmp_path, look(source, tmp_path / "1"), finished=finished)
+    assert look(source, tmp_path / "2", report_uri=uri).go == "yes"
+
+
+def test_a_release_makes_another_run_and_its_place_does_not(source, tmp_path):
+    without = look(source, tmp_path / "1")
+    here, there = (look(source, tmp_path / name, release_uri=str(tmp_path / f"to-{name}")) for name in ("2", "3"))
+    assert without.run_key != here.run_key == there.run_key
+
+
+def test_a_kept_generator_without_a_kept_split_fails_before_it_is_trained_on(source, tmp_path):
+    start = {"start_uri": str(tmp_path / "generators")}
+    with pytest.raises(PreflightError, match="gan_start_uri needs data_split_uri"):
+        look(source, tmp_path / "1", **start)
+    with pytest.raises(PreflightError, match="gan_start_uri needs data_split_uri"):
+        look(source, tmp_path / "2", settings=f"{SMALL}\ngan_start_uri={start['start_uri']}")
+    assert look(source, tmp_path / "3", **start, split_uri=str(tmp_path / "split")).go == "yes"
+
+
+@pytest.mark.parametrize(
+    ("argument", "name"),
+    [
+        ("report_uri", "report_uri"),
+        ("release_uri", "report_release_uri"),
+        ("start_uri", "gan_start_uri"),
+        ("split_uri", "data_split_uri"),
+    ],
+)
+def test_each_address_that_the_run_writes_to_is_tried(source, tmp_path, argument, name):
+    (tmp_path / "file").touch()
+    with pytest.raises(PreflightError, match=f"- {name}: expected a small object"):
+        look(source, tmp_path / "report", **{argument: str(tmp_path / "file")})
+    with pytest.raises(PreflightError, match=f"- {name}: expected a small object"):
+        look(source, tmp_path / "report", **{argument: "ftp://host/x"})
+
+
+def test_one_address_for_several_things_is_tried_for_each(source, tmp_path):
+    place = str(tmp_path / "kept")
+    found = look(source, tmp_path / "report", report_uri=place, release_uri=f"{place}/", split_uri=place)
+    checks = json.loads((found.path / "preflight.json").read_text())["checks"]
+    assert [check["name"] for check in checks if check["found"].endswith("written and read back")] == [
+        "report_uri",
+        "report_release_uri",
+        "data_split_uri",
+    ]
+
+
+def test_no_sentence_of_a_failure_ends_twice(source, tmp_path, s3, s3_proxy):
+    with pytest.raises(PreflightError) as raised:
+        look(tmp_path / "absent", tmp_path / "report", report_uri="s3:///x", checkpoint_uri="s3://no-such-bucket/x")
+    assert ".." not in str(raised.value)
 
 
 def test_new_data_settings_or_versions_run_again(source, tmp_path, monkeypatch):
