@@ -132,11 +132,11 @@ def test_wrong_settings_are_refused_before_the_file_is_read(settings, message, t
         regan.import_nvidia(tmp_path / "nothing.pkl", tmp_path / "generator", **settings)
 
 
-def test_an_output_that_holds_something_is_left_alone(file, tmp_path):
+def test_an_output_that_holds_something_is_refused_before_the_file_is_read(tmp_path):
     (tmp_path / "generator").mkdir()
     (tmp_path / "generator" / "mine").write_text("mine")
     with pytest.raises(FileExistsError):
-        regan.import_nvidia(file, tmp_path / "generator")
+        regan.import_nvidia(tmp_path / "nothing.pkl", tmp_path / "generator")
 
 
 def test_importing_needs_no_framework(file, tmp_path):

@@ -91,6 +91,7 @@ def test_arrays_of_a_tensorflow_file_come_out_by_their_names(rgb, pickles, write
     assert found.settings == {"architecture": "skip"}
     np.testing.assert_array_equal(found.arrays["dlatent_avg"], rgb["G.mapping.w_avg"])
     np.testing.assert_array_equal(found.arrays["Dense0/weight"], rgb["G.mapping.fc0.weight"].T)
+    assert found.arrays["4x4/Conv/noise_strength"] == rgb["G.synthesis.b4.conv1.noise_strength"]
     assert not (tmp_path / "marker").exists()
 
 
