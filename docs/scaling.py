@@ -33,7 +33,7 @@ COMPILED_PIPELINE = 133 * KB
 # what a push asks besides moving its files.
 CHECKPOINT_SECONDS = 300.0
 EVENTS_FILE = 16_000_000  # bytes at which TensorBoard's file is ended, and moved no more
-PUSH_READS, PUSH_LISTS, PUSH_DELETES, PUSH_MARKS = 2, 3, 4, 3  # marks: the pointer, TensorBoard's manifest twice
+PUSH_READS, PUSH_LISTS, PUSH_DELETES, PUSH_MARKS = 2, 2, 4, 3  # marks: the pointer, TensorBoard's manifest twice
 LAUNCHER_PART, OUR_PART = 5 * 2**20, 16 * 2**20  # bytes that one S3 request moves: KFP's launcher, regan.storage
 
 # Assumed, to be replaced: US dollars, list prices of us-central1, each with the day it was read.

@@ -7,6 +7,7 @@ import os
 import shutil
 import threading
 import time
+import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,7 @@ class RemoteState:
     """Fetches the state of a training from an address, claims it, and pushes what is offered, in a thread.
 
     The address belongs to whoever claimed it last: an older process finds out by a precondition when it pushes next,
-    and stops.
+    and stops. A mark of its own tells a write whose reply was lost from another process's.
 
     Args:
         address: Where the state lies.
@@ -63,6 +64,7 @@ class RemoteState:
 
     def __init__(self, address: str, folder: Path, files: StateFiles, configuration: str) -> None:
         self.address, self._folder, self._files, self._configuration = address, folder, files, configuration
+        self._writer = uuid.uuid4().hex
         self._version: Version | None = latest(address)
         self._waiting: Path | None = None
         self._conflict: ConflictError | None = None
@@ -145,7 +147,7 @@ class RemoteState:
         if version is None:
             note = self._staging()
             try:
-                self._version = push_latest(note, self.address, None)
+                self._version = push_latest(note, self.address, None, writer=self._writer)
             finally:
                 shutil.rmtree(note)
             return
@@ -157,7 +159,7 @@ class RemoteState:
                 "another address."
             )
         require_own(self._configuration, json.loads(note.read_text())["configuration"], self.address)
-        self._version = claim_latest(self.address, version)
+        self._version = claim_latest(self.address, version, writer=self._writer)
 
     def _adopt(self) -> None:
         fetched, others = self._folder / _FETCHED, (*self._files.fixed, *self._files.growing)
@@ -213,7 +215,7 @@ class RemoteState:
 
     def _push(self, staged: Path) -> None:
         started = time.monotonic()
-        self._version = push_latest(staged, self.address, self._version)
+        self._version = push_latest(staged, self.address, self._version, writer=self._writer)
         step = newest_step(staged / CHECKPOINTS)
         _LOG.info("The state after %d steps lies at %s (%.1f s)", step, self.address, time.monotonic() - started)
         board = self._files.board

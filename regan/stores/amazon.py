@@ -153,7 +153,7 @@ class AmazonStore(Store):
             self._client.put_object(Bucket=self._bucket, Key=self._key(name), Body=body)
 
     def delete(self, file: StoredFile) -> None:
-        """See `Store.delete`; most servers cannot tell a file that was written anew with the same bytes."""
+        """See `Store.delete`; but no condition tells a file that was written anew: use its name for nothing else."""
         with self._explained():
             self._client.delete_object(Bucket=self._bucket, Key=self._key(file.name))
 
@@ -251,16 +251,16 @@ class AmazonStore(Store):
             yield
         except (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, TokenRetrievalError) as error:
             hint = "Run `aws configure`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
-            raise PermissionError(base.CREDENTIALS.format(uri=self.uri, error=error, hint=hint)) from error
+            raise PermissionError(base.told(base.CREDENTIALS, self.uri, error, hint=hint)) from error
         except FlexibleChecksumError as error:
             raise DamageError(f"{name} of {self.uri} arrived with another checksum: {error}") from error
         except (ClientError, Boto3Error, BotoCoreError) as error:
             code = _code(_answer(error))
             if code in _ABSENT or code == "NoSuchBucket":
-                raise FileNotFoundError(base.BUCKET.format(uri=self.uri, error=error)) from error
+                raise FileNotFoundError(base.told(base.BUCKET, self.uri, error)) from error
             if code in _REFUSED:
-                raise PermissionError(base.PERMISSION.format(uri=self.uri, error=error)) from error
-            raise ConnectionError(base.ANSWER.format(uri=self.uri, error=error)) from error
+                raise PermissionError(base.told(base.PERMISSION, self.uri, error)) from error
+            raise ConnectionError(base.told(base.ANSWER, self.uri, error)) from error
 
 
 @functools.cache

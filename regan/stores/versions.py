@@ -1,16 +1,17 @@
 """Versions of a folder at a stable address, with a pointer that is swapped whole or not at all.
 
 At the address lie `latest.json` (number, writer's mark, names and hashes of the newest version and of the one before)
-and `objects/<sha256>`. Files come first, the pointer last. So whoever reads finds a whole version, and a push that is
-broken off changes nothing.
+and `objects/<sha256>-<push>`. Files come first, the pointer last. So whoever reads finds a whole version, and a push
+that is broken off changes nothing. No name of an object is used twice: whoever removes one late, or whose removal a
+slow network delivers late, hits nothing that was pushed since.
 """
 
 import json
 import logging
 import shutil
 import uuid
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -48,6 +49,8 @@ class _Pointer:
     number: int
     files: dict[str, str]
     before: dict[str, Any]  # number and files of the version before, empty where there is none
+    objects: dict[str, str]  # name of the object with each hash
+    writer: str
     token: str
 
     @property
@@ -91,7 +94,7 @@ def fetch_latest(uri: str, folder: str | Path) -> Version | None:
     for tries_left in reversed(range(_TRIES)):
         if pointer is None:
             return None
-        fetched, damage = _fetch_whole(store, pointer.versions, folder)
+        fetched, damage = _fetch_whole(store, pointer, folder)
         if fetched and not damage:
             return fetched
         now = _read(store)
@@ -111,7 +114,7 @@ def _second_best(uri: str, pointer: _Pointer, fetched: Version | None, damage: l
     return fetched
 
 
-def push_latest(folder: str | Path, uri: str, previous: Version | None) -> Version:
+def push_latest(folder: str | Path, uri: str, previous: Version | None, *, writer: str = "") -> Version:
     """Make a folder's present content the newest version at an address.
 
     Only files that `previous` does not have are moved. The last two versions are kept, files of older ones removed.
@@ -121,6 +124,8 @@ def push_latest(folder: str | Path, uri: str, previous: Version | None) -> Versi
         uri: Address or local path, of which this is the only use.
         previous: The version that this one follows, as `fetch_latest`, `claim_latest` or the last push gave it; None
             where nothing was ever pushed.
+        writer: Mark of the writer, unlike that of any other. An earlier push or claim under it whose reply was lost is
+            no conflict: this version follows it.
 
     Returns:
         The new version.
@@ -128,49 +133,25 @@ def push_latest(folder: str | Path, uri: str, previous: Version | None) -> Versi
     Raises:
         ConflictError: Another version lies there by now. It stays as it is.
         ValueError: `folder` holds no files, or links, or a file changed while it was pushed.
-        OSError: As `regan.storage.list_files`.
+        OSError: As `regan.storage.list_files`. The version may lie there or not.
     """
-    paths = files_of(Path(folder), ())
-    states = {name: _state(path) for name, path in paths.items()}
-    hashes = {name: sha256(path) for name, path in paths.items()}
-    store = open_store(uri)
-    pointer = _require_previous(store, previous)
-    there = {file.name.removeprefix(OBJECTS): file for file in store.files(OBJECTS)}
-    # What only older versions had may be removed by another writer any moment, so it does not count as there.
-    sure = set(previous.files.values()) if previous else set(there)
-    by_hash = {hashes[name]: name for name in sorted(paths)}
-    missing = [
-        (digest, name)
-        for digest, name in by_hash.items()
-        if digest not in sure or digest not in there or there[digest].size != states[name][1]
-    ]
-
-    def upload(job: tuple[str, str]) -> None:
-        digest, name = job
-        store.upload(paths[name], OBJECTS + digest)
-
-    in_parallel("Push files", upload, missing, store.workers)
-    changed = [name for name, path in paths.items() if _state(path) != states[name]]
-    if changed:
-        wrong = {hashes[name] for name in changed} & {digest for digest, _ in missing}
-        _remove(store, [file for file in store.files(OBJECTS) if file.name.removeprefix(OBJECTS) in wrong])
-        raise ValueError(
-            f"A folder must be at rest while it is pushed. {', '.join(changed[:3])} of {folder} changed. Push it again."
-        )
-    before = {"number": previous.number, "files": dict(previous.files)} if previous else {}
-    number = pointer.number + 1 if pointer else 1
-    token = _swap(store, number, hashes, before, previous.token if previous else None)
-    _upload_lost(store, by_hash, upload)
-    _remove_old(store, token, there, keep={*hashes.values(), *sure}, pointer=pointer)
-    return Version(number, hashes, token)
+    store, writer = open_store(uri), writer or uuid.uuid4().hex
+    try:
+        return _push(Path(folder), store, previous, writer)
+    except ConflictError:
+        own = _own(store, writer)
+        if own is None:
+            raise
+    return _push(Path(folder), store, own.versions[0], writer)
 
 
-def claim_latest(uri: str, previous: Version) -> Version:
+def claim_latest(uri: str, previous: Version, *, writer: str = "") -> Version:
     """Put the same version under a new writer's mark, so that an older writer's next push ends in ConflictError.
 
     Args:
         uri: Address or local path.
         previous: The version there, as `latest` or `fetch_latest` gave it.
+        writer: As of `push_latest`.
 
     Returns:
         The same version, to follow with `push_latest`.
@@ -179,12 +160,74 @@ def claim_latest(uri: str, previous: Version) -> Version:
         ConflictError: Another version lies there by now.
         OSError: As `regan.storage.list_files`.
     """
-    store = open_store(uri)
+    store, writer = open_store(uri), writer or uuid.uuid4().hex
+    try:
+        pointer = _require_previous(store, previous)
+        if pointer is None:
+            raise ValueError("`previous` must be a version. Received None. Push the first one with `push_latest`.")
+        token = _swap(store, replace(pointer, writer=writer), pointer.token)
+    except ConflictError:
+        own = _own(store, writer)
+        if own is None or previous not in [replace(version, token=previous.token) for version in own.versions]:
+            raise
+        token = own.token
+    return replace(previous, token=token)
+
+
+def _own(store: Store, writer: str) -> _Pointer | None:
+    """The pointer, if this writer wrote it: the reply to that write was lost."""
+    try:
+        pointer = _read(store)
+    except ValueError:  # of another program
+        return None
+    return pointer if pointer and pointer.writer == writer else None
+
+
+def _push(folder: Path, store: Store, previous: Version | None, writer: str) -> Version:
+    paths = files_of(folder, ())
+    states = {name: _state(path) for name, path in paths.items()}
+    hashes = {name: sha256(path) for name, path in paths.items()}
     pointer = _require_previous(store, previous)
-    if pointer is None:
-        raise ValueError("`previous` must be a version. Received None. Push the first one with `push_latest`.")
-    token = _swap(store, pointer.number, pointer.files, pointer.before, pointer.token)
-    return Version(previous.number, previous.files, token)
+    there = {file.name.removeprefix(OBJECTS): file for file in store.files(OBJECTS)}
+    kept = _kept_objects(pointer, previous)
+    by_hash = {hashes[name]: name for name in sorted(paths)}
+    mark = uuid.uuid4().hex[:16]
+    new = {
+        digest: f"{digest}-{mark}"
+        for digest, name in by_hash.items()
+        if kept.get(digest) not in there or there[kept[digest]].size != states[name][1]
+    }
+    in_parallel(
+        "Push files",
+        lambda digest: store.upload(paths[by_hash[digest]], OBJECTS + new[digest]),
+        list(new),
+        store.workers,
+    )
+    _require_at_rest(folder, paths, states)
+    before = {"number": previous.number, "files": dict(previous.files)} if previous else {}
+    objects = kept | new
+    following = _Pointer(pointer.number + 1 if pointer else 1, hashes, before, objects, writer, "")
+    token = _swap(store, following, pointer.token if pointer else None)
+    _remove_old(store, token, there, keep=set(objects.values()), pointer=pointer)
+    return Version(following.number, hashes, token)
+
+
+def _kept_objects(pointer: _Pointer | None, previous: Version | None) -> dict[str, str]:
+    """Objects of the version that stays beside the new one.
+
+    What only older ones had may be removed by another writer any moment, so it does not count as there.
+    """
+    if pointer is None or previous is None:
+        return {}
+    return {digest: pointer.objects[digest] for digest in previous.files.values()}
+
+
+def _require_at_rest(folder: Path, paths: Mapping[str, Path], states: Mapping[str, tuple[int, int]]) -> None:
+    changed = [name for name, path in paths.items() if _state(path) != states[name]]
+    if changed:  # what was pushed belongs to no version, and goes after a day
+        raise ValueError(
+            f"A folder must be at rest while it is pushed. {', '.join(changed[:3])} of {folder} changed. Push it again."
+        )
 
 
 def _read(store: Store) -> _Pointer | None:
@@ -195,7 +238,10 @@ def _read(store: Store) -> _Pointer | None:
         fields = json.loads(found[0])
         known = isinstance(fields, dict) and fields.get("format") == FORMAT
         if known:
-            return _Pointer(int(fields["number"]), dict(fields["files"]), dict(fields["previous"]), found[1])
+            files, before = dict(fields["files"]), dict(fields["previous"])
+            objects = {digest: digest for digest in (*files.values(), *before.get("files", {}).values())}
+            objects |= fields.get("objects", {})  # before there were any, an object was named by its hash
+            return _Pointer(int(fields["number"]), files, before, objects, str(fields["writer"]), found[1])
     except (ValueError, KeyError, TypeError):
         pass
     raise ValueError(
@@ -219,17 +265,25 @@ def _told(version: Version | _Pointer | None) -> str:
     return f"version {version.number}" if version else "none"
 
 
-def _swap(store: Store, number: int, files: Mapping[str, str], before: Mapping[str, Any], token: str | None) -> str:
-    fields = {"format": FORMAT, "number": number, "writer": uuid.uuid4().hex, "files": dict(files)}
-    text = json.dumps({**fields, "previous": dict(before)}, indent=1, sort_keys=True) + "\n"
-    return store.swap(POINTER, text.encode(), token)
+def _swap(store: Store, pointer: _Pointer, token: str | None) -> str:
+    fields = {
+        "format": FORMAT,
+        "number": pointer.number,
+        "writer": pointer.writer,
+        "write": uuid.uuid4().hex,  # so that no two texts are alike
+        "files": pointer.files,
+        "objects": pointer.objects,
+        "previous": pointer.before,
+    }
+    return store.swap(POINTER, (json.dumps(fields, indent=1, sort_keys=True) + "\n").encode(), token)
 
 
-def _fetch_whole(store: Store, versions: Iterable[Version], folder: Path) -> tuple[Version | None, list[str]]:
+def _fetch_whole(store: Store, pointer: _Pointer, folder: Path) -> tuple[Version | None, list[str]]:
     """The first version that arrives whole, and what was wrong with those before it."""
-    there = {file.name.removeprefix(OBJECTS): file for file in store.files(OBJECTS)}
+    found = {file.name.removeprefix(OBJECTS): file for file in store.files(OBJECTS)}
+    there = {digest: found[name] for digest, name in pointer.objects.items() if name in found}
     damage: list[str] = []
-    for version in versions:
+    for version in pointer.versions:
         try:
             _fetch_version(store, version, there, folder)
             return version, damage
@@ -289,34 +343,23 @@ def download_checked(store: Store, file: StoredFile, target: Path, digest: str =
                 raise
 
 
-def _upload_lost(store: Store, by_hash: Mapping[str, str], upload: Callable[[tuple[str, str]], None]) -> None:
-    """Push again what another writer, who was cleaning up, removed meanwhile."""
-    there = {file.name.removeprefix(OBJECTS) for file in store.files(OBJECTS)}
-    lost = [(digest, name) for digest, name in by_hash.items() if digest not in there]
-    in_parallel("Push lost files", upload, lost, store.workers)
-
-
 def _remove_old(
     store: Store, token: str, there: Mapping[str, StoredFile], *, keep: set[str], pointer: _Pointer | None
 ) -> None:
     """Remove what lay there before the swap and belongs to neither kept version, if the pointer is still ours."""
-    dropped = {*pointer.files.values(), *pointer.before.get("files", {}).values()} if pointer else set()
+    dropped = set(pointer.objects.values()) if pointer else set()
     newest = max((file.modified for file in there.values()), default=0.0)  # the provider's clock, not ours
     old = [
         file
-        for digest, file in there.items()
-        if digest not in keep and (digest in dropped or newest - file.modified > _ORPHAN_SECONDS)
+        for name, file in there.items()
+        if name not in keep and (name in dropped or newest - file.modified > _ORPHAN_SECONDS)
     ]
     try:
         now = store.read(POINTER) if old else None
         if now is not None and now[1] == token:
-            _remove(store, old)
+            in_parallel("Remove old files", store.delete, old, store.workers)
     except OSError as error:  # the version is pushed; what is left over goes with a later push
         _LOG.warning("%s: files of an older version were not removed: %s", store.uri, error)
-
-
-def _remove(store: Store, files: Iterable[StoredFile]) -> None:
-    in_parallel("Remove old files", store.delete, list(files), store.workers)
 
 
 def _state(path: Path) -> tuple[int, int]:

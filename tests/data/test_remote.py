@@ -13,6 +13,8 @@ from regan.data import remote
 from regan.data.checkpoint import CHECKPOINTS, load_checkpoint, newest_step, save_checkpoint
 from regan.data.remote import RemoteState, StateFiles, TakenOverError
 from regan.storage import fetch, fetch_latest, latest, push_latest
+from regan.stores.address import open_store
+from tests.stores.losing import lose_one
 
 FILES = StateFiles(fixed=("snapshots",), growing=("log.jsonl", "tensorboard"), board="tensorboard")
 
@@ -132,14 +134,14 @@ def test_a_state_pushed_between_fetching_and_claiming_is_not_lost(begun, address
     wait_for(lambda: step_at(address) == 1)
     claim = remote.claim_latest
 
-    def late(uri, version):
+    def late(uri, version, **more):
         monkeypatch.setattr(remote, "claim_latest", claim)
         (folder / "snapshots" / "kimg-1" / "weights").unlink()
         (folder / "snapshots" / "kimg-1").rmdir()
         train(folder, 2)
         older.offer()
         wait_for(lambda: step_at(address) == 2)
-        return claim(uri, version)
+        return claim(uri, version, **more)
 
     monkeypatch.setattr(remote, "claim_latest", late)
     other, _ = begun("other")
@@ -200,11 +202,11 @@ def slow_push(monkeypatch):
     """Pushes that begin only when told; the steps of those that did."""
     may_begin, pushed, push = threading.Event(), [], remote.push_latest
 
-    def slow(folder, uri, previous):
+    def slow(folder, uri, previous, **more):
         if newest_step(folder / CHECKPOINTS) >= 0:
             may_begin.wait(30)
             pushed.append(newest_step(folder / CHECKPOINTS))
-        return push(folder, uri, previous)
+        return push(folder, uri, previous, **more)
 
     monkeypatch.setattr(remote, "push_latest", slow)
     return may_begin, pushed
@@ -246,7 +248,7 @@ def test_a_push_that_fails_is_told_and_the_next_one_is_tried(begun, address, mon
     folder, state = begun("one")
     push = remote.push_latest
 
-    def broken(*arguments):
+    def broken(*arguments, **more):
         raise ConnectionError("the line is cut.")
 
     monkeypatch.setattr(remote, "push_latest", broken)
@@ -260,6 +262,36 @@ def test_a_push_that_fails_is_told_and_the_next_one_is_tried(begun, address, mon
     state.close()
     assert step_at(address) == 2
     assert "does not lie at" not in caplog.text
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_a_training_that_loses_any_one_reply_does_not_take_itself_for_another(begun, monkeypatch, caplog, done):
+    caplog.set_level(logging.WARNING, "regan")
+    folder, state = begun("one")
+    train(folder, 1)
+    state.offer()
+    wait_for(lambda: step_at(state.address) == 1)
+    lost, step = 0, 1
+    while True:
+        with monkeypatch.context() as patch:
+            fault = lose_one(patch, type(open_store(state.address)), lost, done=done)
+            step += 1
+            train(folder, step)
+            state.offer()
+            wait_for(lambda: state._waiting is None)
+            wait_for(lambda: not list(folder.glob(".push-*")))
+        step += 1
+        train(folder, step)
+        state.offer()
+        wait_for(lambda s=step: step_at(state.address) == s or not state._thread.is_alive())
+        state.check()
+        if not fault.struck:
+            break
+        lost += 1
+    assert lost > 6
+    state.close()
+    other, _ = begun("other")
+    assert newest_step(other / CHECKPOINTS) == step
 
 
 def test_a_disk_without_hard_links_gets_copies(begun, address, monkeypatch, tmp_path):
@@ -295,7 +327,7 @@ def test_the_newest_version_is_damaged_and_training_goes_on_from_the_one_before(
         wait_for(lambda s=step: step_at(address) == s)
     state.close()
     digest = next(hash for name, hash in latest(address).files.items() if name.startswith(CHECKPOINTS))
-    (tmp_path / "bucket" / "b" / "objects" / digest).write_bytes(b"bad")
+    next((tmp_path / "bucket" / "b" / "objects").glob(f"{digest}*")).write_bytes(b"bad")
     other, again = begun("other")
     assert newest_step(other / CHECKPOINTS) == 1
     train(other, 2)

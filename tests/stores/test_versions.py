@@ -1,3 +1,4 @@
+import hashlib
 import json
 import logging
 import threading
@@ -8,6 +9,7 @@ from regan.storage import ConflictError, Version, claim_latest, fetch_latest, la
 from regan.stores.address import open_store
 from regan.stores.versions import OBJECTS, POINTER
 from tests.servers.proxy import Fault, every
+from tests.stores.losing import lose_one
 
 
 def written(folder, **files):
@@ -24,7 +26,8 @@ def contents(folder):
 
 
 def objects(address):
-    return {file.name.removeprefix(OBJECTS): file for file in open_store(address).files(OBJECTS)}
+    """Objects by the hash of their content."""
+    return {file.name.removeprefix(OBJECTS).partition("-")[0]: file for file in open_store(address).files(OBJECTS)}
 
 
 def test_an_address_without_a_push_has_no_latest(bucket, tmp_path):
@@ -76,6 +79,118 @@ def test_a_claim_keeps_the_version_and_stops_the_older_writer(bucket, tmp_path):
         with pytest.raises(ConflictError):
             late()
     assert push_latest(written(folder, a="2"), bucket, claimed).number == 2
+
+
+@pytest.mark.parametrize("done", [True, False], ids=["reply lost", "request lost"])
+def test_a_push_after_one_that_lost_any_one_request_meets_no_other_writer(bucket, tmp_path, done):
+    folder, lost, struck = tmp_path / "folder", 0, True
+    while struck:
+        address = f"{bucket}/{lost}"
+        version = None
+        for text in "123":
+            version = push_latest(written(folder, a=text, b="same"), address, version, writer="me")
+        with pytest.MonkeyPatch.context() as patch:
+            fault = lose_one(patch, type(open_store(bucket)), lost, done=done)
+            try:
+                version = push_latest(written(folder, a="4", b="same"), address, version, writer="me")
+            except ConnectionError:
+                assert fetch_latest(address, tmp_path / "fetched").number in (3, 4)
+        version = push_latest(written(folder, a="5", b="same"), address, version, writer="me")
+        assert fetch_latest(address, tmp_path / "fetched") == version
+        assert contents(tmp_path / "fetched") == {"a": "5", "b": "same"}
+        struck = fault.struck
+        lost += 1
+    assert lost > 6
+    assert version.number == 5
+
+
+@pytest.mark.parametrize("done", [True, False], ids=["reply lost", "request lost"])
+def test_a_claim_after_one_that_lost_any_one_request_meets_no_other_writer(bucket, tmp_path, done):
+    lost, struck = 0, True
+    while struck:
+        address = f"{bucket}/{lost}"
+        theirs = push_latest(written(tmp_path / "folder", a="1"), address, None)
+        with pytest.MonkeyPatch.context() as patch:
+            fault = lose_one(patch, type(open_store(bucket)), lost, done=done)
+            try:
+                claim_latest(address, theirs, writer="me")
+            except ConnectionError:
+                assert fault.struck
+        claimed = claim_latest(address, theirs, writer="me")
+        assert latest(address) == claimed
+        assert (claimed.number, claimed.files) == (1, theirs.files)
+        with pytest.raises(ConflictError):
+            claim_latest(address, theirs, writer="another")
+        assert push_latest(written(tmp_path / "folder", a="2"), address, claimed, writer="me").number == 2
+        struck = fault.struck
+        lost += 1
+    assert lost > 2
+
+
+def test_a_push_whose_lost_write_lands_late_goes_on_from_it(bucket, tmp_path, monkeypatch):
+    one = push_latest(written(tmp_path / "folder", a="1"), bucket, None, writer="me")
+    store, swap, late = type(open_store(bucket)), type(open_store(bucket)).swap, []
+
+    def delayed(self, *arguments):
+        late.append(arguments)
+        raise ConnectionError("no answer")
+
+    def overtaken(self, *arguments):
+        while late:
+            swap(self, *late.pop())
+        return swap(self, *arguments)
+
+    monkeypatch.setattr(store, "swap", delayed)
+    with pytest.raises(ConnectionError):
+        push_latest(written(tmp_path / "folder", a="2"), bucket, one, writer="me")
+    monkeypatch.setattr(store, "swap", overtaken)
+    three = push_latest(written(tmp_path / "folder", a="3"), bucket, one, writer="me")
+    assert three.number == 3
+    assert fetch_latest(bucket, tmp_path / "fetched") == three
+    assert contents(tmp_path / "fetched") == {"a": "3"}
+
+
+def test_what_an_older_writer_removes_late_is_nothing_that_a_newer_one_pushed_again(bucket, tmp_path, monkeypatch):
+    version = None
+    for text in "12":
+        version = push_latest(written(tmp_path / "folder", a=text), bucket, version)
+    store = type(open_store(bucket))
+    delete = store.delete
+
+    def overtaken(self, file):
+        monkeypatch.setattr(store, "delete", delete)
+        newer = latest(bucket)
+        for text in "14":  # the bytes that are just being removed, pushed again
+            newer = push_latest(written(tmp_path / "other", a=text), bucket, newer)
+        delete(self, file)
+
+    monkeypatch.setattr(store, "delete", overtaken)
+    push_latest(written(tmp_path / "folder", a="3"), bucket, version)
+    fetched = fetch_latest(bucket, tmp_path / "fetched")
+    assert (fetched.number, contents(tmp_path / "fetched")) == (5, {"a": "4"})
+    assert set(objects(bucket)) == {fetched.files["a"], hash_of("1")}  # the version before is whole, too
+
+
+def hash_of(text):
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_an_address_whose_objects_are_named_by_their_hashes_alone_is_read_and_followed(bucket, tmp_path):
+    version = push_latest(written(tmp_path / "folder", a="1", b="same"), bucket, None)
+    store = open_store(bucket)
+    for digest, file in objects(bucket).items():
+        store.delete(file)
+        name = next(name for name, other in version.files.items() if other == digest)
+        store.upload(tmp_path / "folder" / name, OBJECTS + digest)
+    data, token = store.read(POINTER)
+    fields = json.loads(data)
+    del fields["objects"], fields["write"]
+    store.swap(POINTER, json.dumps(fields).encode(), token)
+    old = fetch_latest(bucket, tmp_path / "fetched")
+    assert contents(tmp_path / "fetched") == {"a": "1", "b": "same"}
+    new = push_latest(written(tmp_path / "folder", a="2", b="same"), bucket, old)
+    assert fetch_latest(bucket, tmp_path / "again") == new
+    assert contents(tmp_path / "again") == {"a": "2", "b": "same"}
 
 
 def test_only_what_is_new_is_moved_either_way(bucket, tmp_path, monkeypatch):
@@ -137,7 +252,7 @@ def hurt(address, digest, damage, tmp_path):
         store.delete(objects(address)[digest])
     else:
         (tmp_path / "bad").write_text("X")
-        open_store(address).upload(tmp_path / "bad", OBJECTS + digest)
+        open_store(address).upload(tmp_path / "bad", objects(address)[digest].name)
 
 
 def test_a_reader_follows_a_writer_that_removes_what_it_is_reading(bucket, tmp_path, monkeypatch, caplog):
