@@ -105,6 +105,12 @@ _kernel_gradient.defvjp(
 )
 
 
+def gpu_memory() -> int:
+    """Bytes used on the first GPU at the most so far; 0 without one."""
+    statistics = jax.local_devices()[0].memory_stats() or {}
+    return int(statistics.get("peak_bytes_in_use", 0))
+
+
 def describe_devices() -> str:
     """The devices that compute, in words."""
     devices = jax.devices()

@@ -75,6 +75,13 @@ def convolve_transposed(x: Any, kernel: Any) -> Any:
     return tf.nn.conv2d_transpose(x, tf.transpose(kernel, (0, 1, 3, 2)), shape, 2, "VALID")
 
 
+def gpu_memory() -> int:
+    """Bytes used on the first GPU at the most so far; 0 without one."""
+    if not tf.config.list_logical_devices("GPU"):
+        return 0
+    return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
+
+
 def describe_devices() -> str:
     """The devices that compute, in words."""
     gpus = tf.config.list_physical_devices("GPU")

@@ -1,7 +1,6 @@
 """The figures of a run as means over an interval: `log.jsonl` and TensorBoard files."""
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,14 +8,12 @@ from typing import Any
 import numpy as np
 
 from regan.gan.board import Board
+from regan.gan.memory import memory
+from regan.gan.watchdog import Watchdog
 
 LOG = "log.jsonl"
 TENSORBOARD = "tensorboard"
-_LARGEST_LOSS = 100.0
-
-
-class TrainingDivergedError(RuntimeError):
-    """The figures of a run are no longer finite, or its losses far beyond what training comes back from."""
+_SHOWN = ("generator_loss", "discriminator_loss", "augmentation_strength")
 
 
 class TrainingLog:
@@ -25,12 +22,15 @@ class TrainingLog:
     Args:
         folder: The run's work folder.
         kimg: Where the run goes on; what an interrupted run wrote beyond is removed.
+        total_kimg: Where it ends.
     """
 
-    def __init__(self, folder: Path, kimg: float) -> None:
-        self.newest_losses: dict[str, float] = {}
+    def __init__(self, folder: Path, kimg: float, total_kimg: float) -> None:
+        self.newest: dict[str, float | str] = {}
+        self._total_kimg = total_kimg
         self._path = folder / LOG
         _remove_lines_after(self._path, kimg)
+        self._watchdog = Watchdog(read_log(folder) if self._path.is_file() else ())
         self._board = Board(folder / TENSORBOARD, purge_step=_board_step(kimg))
         self._clear()
 
@@ -51,25 +51,30 @@ class TrainingLog:
         """Write the means since the last call as one line, if there were steps.
 
         Raises:
-            TrainingDivergedError: See `require_sane`.
+            TrainingDivergedError: See `Watchdog`. The line is written where its figures are finite.
         """
         if not self._figures:
             return
         means = self.require_sane()
-        self.newest_losses = {name: means[name] for name in ("generator_loss", "discriminator_loss")}
+        speed = self._num_images / self._seconds
         line = {
             "kimg": kimg,
             **means,
-            "images_per_second": self._num_images / self._seconds,
+            "images_per_second": speed,
+            "seconds_per_kimg": 1000 / speed,
+            "seconds_left": max(self._total_kimg - kimg, 0) * 1000 / speed,
             "waited_for_inputs": self._waited / self._seconds,
+            **{f"{where}_memory_gb": size / 1e9 for where, size in memory().items()},
             **more,
         }
+        self.newest = _told(line)
         with self._path.open("a") as file:
             file.write(json.dumps(line) + "\n")
         for name, value in line.items():
             self._board.add_scalar(name, value, _board_step(kimg))
         self.sync()
         self._clear()
+        self._watchdog.require_contest(means)
 
     def sync(self) -> None:
         """Have all that TensorBoard is shown on disk."""
@@ -79,22 +84,11 @@ class TrainingLog:
         """Means since the last flush.
 
         Raises:
-            TrainingDivergedError: One is not finite, or a loss is beyond all bounds.
+            TrainingDivergedError: One is not finite, or beyond all bounds.
         """
         names = dict.fromkeys(name for figures in self._figures for name in figures)
         means = {name: float(np.mean([float(f[name]) for f in self._figures if name in f])) for name in names}
-        broken = {
-            name: value
-            for name, value in means.items()
-            if not math.isfinite(value) or (name.endswith("_loss") and value > _LARGEST_LOSS)
-        }
-        if broken:
-            values = ", ".join(f"{name}={value:.4g}" for name, value in broken.items())
-            raise TrainingDivergedError(
-                f"Training figures must be finite and losses below {_LARGEST_LOSS:g}. Received {values}. The run has "
-                "diverged; its last snapshot and checkpoint are from before. Train anew with another `seed`, a smaller "
-                "learning rate or a larger `r1_gamma`."
-            )
+        self._watchdog.require_sane(means)
         return means
 
     def write_samples(self, kimg: float, sheet: np.ndarray) -> None:
@@ -125,6 +119,15 @@ def _remove_lines_after(path: Path, kimg: float) -> None:
     partial = path.with_suffix(".partial")
     partial.write_text("".join(kept))
     partial.replace(path)
+
+
+def _told(line: Mapping[str, float]) -> dict[str, float | str]:
+    """What the progress line shows besides images, images per second and time left."""
+    told: dict[str, float | str] = {name: line[name] for name in _SHOWN if name in line}
+    told["s_per_kimg"] = line["seconds_per_kimg"]
+    told["waiting"] = f"{line['waited_for_inputs']:.1%}"
+    used = [f"{line[name]:.1f} GB ({name.split('_')[0]})" for name in line if name.endswith("_memory_gb")]
+    return told | {"memory": " and ".join(used)}
 
 
 def _board_step(kimg: float) -> int:

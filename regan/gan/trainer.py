@@ -31,6 +31,7 @@ from regan.gan.sampling import (
 )
 from regan.gan.start import Start, fitted
 from regan.gan.steps import Phases, initial_state
+from regan.gan.watchdog import require_finite
 from regan.progress import Progress
 
 _LOG = logging.getLogger("regan")
@@ -119,24 +120,28 @@ class Trainer:
 
         Raises:
             TrainingStoppedError: SIGTERM came; the same command goes on from the checkpoint.
-            TrainingDivergedError: The losses left the finite, or all bounds.
+            TrainingDivergedError: The figures left the finite or all bounds, or the discriminator has won.
             ValueError: The work folder belongs to another configuration or other images.
         """
         self._restore()
         left = self._num_steps - self._step
         with (
             noting_sigterm() as stop,
-            TrainingLog(self.folder, self.kimg) as log,
+            TrainingLog(self.folder, self.kimg, self.config.kimg) as log,
             Progress("Train GAN", max(left, 1) * self.config.batch_size) as progress,
         ):
+            before: dict[str, Any] = {}
             for batches, waited in self._batches():
                 started = time.monotonic()
                 figures = self._train_step(batches)
+                # One step at most is under way while the next one is handed over, so that the clock tells the truth.
+                tree.map_structure(ops.convert_to_numpy, before)
+                before = figures
                 self._step += 1
                 seconds = waited + time.monotonic() - started
                 self._seconds += seconds
                 log.add(figures, num_images=self.config.batch_size, seconds=seconds, waited=waited)
-                progress.advance(self.config.batch_size, **log.newest_losses)
+                progress.advance(self.config.batch_size, **log.newest)
                 self._write_what_is_due(log, stop)
                 self._on_step()
         return self._result()
@@ -235,12 +240,14 @@ class Trainer:
 
     def _checkpoint(self, log: TrainingLog, *, offer: bool) -> None:
         log.sync()
+        state = tree.map_structure(ops.convert_to_numpy, self._state)
+        require_finite(state)
         save_checkpoint(
             self.folder / CHECKPOINTS,
             configuration=self._configuration,
             step=self._step,
             seconds=self._seconds,
-            state=tree.map_structure(ops.convert_to_numpy, self._state),
+            state=state,
         )
         self._checkpointed = time.monotonic()
         if offer or self._checkpointed - self._offered >= self.checkpoint_seconds:
@@ -248,11 +255,13 @@ class Trainer:
             self._on_checkpoint()
 
     def _snapshot(self, log: TrainingLog) -> None:
+        weights = tree.map_structure(ops.convert_to_numpy, self._averaged_weights())
+        require_finite(weights)
         path = write_snapshot(
             self.folder,
             self.kimg,
             self.config,
-            tree.map_structure(ops.convert_to_numpy, self._averaged_weights()),
+            weights,
             classes=self.classes,
             training_index=self.training_index,
             origin=self._origin,

@@ -82,7 +82,8 @@ def train_gan(
         FileExistsError: `run` holds something already.
         TrainingStoppedError: SIGTERM came; the same command goes on from the checkpoint.
         TakenOverError: Another process trains with the state at `checkpoint_uri`, and began later.
-        TrainingDivergedError: The losses left the finite, or all bounds.
+        TrainingDivergedError: The figures left the finite or all bounds, or the discriminator has won outright. The
+            last good snapshot and checkpoint stay in the work folder.
     """
     from regan.data.checkpoint import CHECKPOINTS, contents_hash, identity_hash
     from regan.data.imageset import ImageSet
