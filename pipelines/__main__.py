@@ -6,10 +6,9 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from components._image import CPU_IMAGE, GPU_IMAGE
 from pipelines.client import add_schedule, add_submit
+from pipelines.job import add_graph, graph_of, settings_in, two_classes
 from pipelines.parameters import PRESETS
 
 INTERRUPTED = 130
@@ -38,7 +37,7 @@ def _add_compile(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser = commands.add_parser("compile", help="write the pipeline and the components as YAML for Kubeflow")
     parser.add_argument("--output", type=Path, default=Path("manifests"), help="folder (default: %(default)s)")
     parser.add_argument("--check", action="store_true", help="write nothing; fail where the files there are others")
-    _add_graph(parser)
+    add_graph(parser)
     parser.set_defaults(run=_compile)
 
 
@@ -52,41 +51,31 @@ def _add_local(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any pipeline parameter")
     parser.add_argument("--output", type=Path, default=Path("runs/demo"), help="folder (default: %(default)s)")
     parser.add_argument("--runner", choices=("subprocess", "docker"), default="subprocess", help="how steps run")
-    _add_graph(parser)
+    add_graph(parser)
     parser.set_defaults(run=_local)
-
-
-def _add_graph(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--per-class", action="store_true", help="one GAN a class, not one class-conditional GAN")
-    parser.add_argument("--rounds", type=int, default=1, help="rounds of new images for the student (default: 1)")
-    parser.add_argument("--generation-shards", type=int, default=1, help="steps that share a class's images, to 16")
-    parser.add_argument("--image-cpu", default=CPU_IMAGE, metavar="REF", help="best name@sha256 (default: %(default)s)")
-    parser.add_argument("--image-gpu", default=GPU_IMAGE, metavar="REF", help="best name@sha256 (default: %(default)s)")
-
-
-def graph_of(parsed: argparse.Namespace) -> dict[str, Any]:
-    """What `synthetic_training_set` takes, from the words of a command line."""
-    return {
-        "conditional": not parsed.per_class,
-        "rounds": parsed.rounds,
-        "generation_shards": parsed.generation_shards,
-    }
 
 
 def _compile(parsed: argparse.Namespace) -> int:
     from pipelines.compilation import manifests
 
     say = _speaker()
-    fresh = manifests(**graph_of(parsed), image_cpu=parsed.image_cpu, image_gpu=parsed.image_gpu)
-    files = {parsed.output / name: text for name, text in fresh.items()}
-    if parsed.check:
-        stale = [path for path, text in files.items() if not path.is_file() or path.read_text() != text]
-        say(*(f"{path} differs from a fresh compile. Run `python -m pipelines compile`." for path in stale))
-        return 1 if stale else 0
-    for path, text in files.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        say(str(path))
+    try:
+        fresh = manifests(**graph_of(parsed))
+        files = {parsed.output / name: text for name, text in fresh.items()}
+        if parsed.check:
+            stale = [path for path, text in files.items() if not path.is_file() or path.read_text() != text]
+            say(*(f"{path} differs from a fresh compile. Run `python -m pipelines compile`." for path in stale))
+            return 1 if stale else 0
+        for path, text in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            say(str(path))
+    except OSError as error:
+        say(f"--output expects a folder that can be written. {error.filename}: {error.strerror}.")
+        return 1
+    except ValueError as error:
+        say(str(error))
+        return 1
     return 0
 
 
@@ -100,13 +89,11 @@ def _local(parsed: argparse.Namespace) -> int:
         request = Request(
             output=parsed.output,
             source=parsed.source,
-            classes=_classes(parsed.classes),
+            classes=two_classes(parsed.classes),
             preset=parsed.preset,
-            settings=_settings(parsed.set),
+            settings=settings_in(parsed.set),
             **graph_of(parsed),
             runner=parsed.runner,
-            image_cpu=parsed.image_cpu,
-            image_gpu=parsed.image_gpu,
         )
         run(request, say)
     except StepError as error:
@@ -126,20 +113,6 @@ def _local(parsed: argparse.Namespace) -> int:
         say("", "Interrupted. The same command goes on after the finished steps.")
         return INTERRUPTED
     return 0
-
-
-def _classes(text: str) -> tuple[str, ...]:
-    classes = tuple(name.strip() for name in text.split(",")) if text else ()
-    if classes and (len(set(classes)) != 2 or not all(classes)):
-        raise ValueError(f"--classes expects two names, the positive class last: benign,malignant. Received {text!r}.")
-    return classes
-
-
-def _settings(pairs: list[str]) -> dict[str, str]:
-    for pair in pairs:
-        if "=" not in pair:
-            raise ValueError(f"--set expects NAME=VALUE, such as gan_kimg=100. Received {pair!r}.")
-    return dict(pair.split("=", 1) for pair in pairs)
 
 
 def _speaker() -> Callable[..., None]:

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from components._image import CPU_IMAGE, GPU_IMAGE
 from pipelines.connection import ENDPOINT, Server, connect, explained, page_url, said_by
 from pipelines.cron import checked_cron, checked_moment
-from pipelines.job import Job, package, parameters, pipeline_yaml, settings_in, two_classes
+from pipelines.job import Job, add_graph, graph_of, package, parameters, pipeline_yaml, settings_in, two_classes
 from pipelines.parameters import PRESETS
 
 if TYPE_CHECKING:
@@ -144,13 +143,7 @@ def _add_job(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--service-account", default="", metavar="NAME", help="of the pods (default: the server's)")
     parser.add_argument("--no-cache", action="store_true", help="do every step anew, those done before too")
     parser.add_argument("--pipeline-file", default="", metavar="YAML", help="compiled pipeline (default: compile now)")
-    parser.add_argument("--per-class", action="store_true", help="one GAN a class, not one class-conditional GAN")
-    parser.add_argument(
-        "--rounds", type=int, default=1, metavar="N", help="rounds of new images (default: %(default)s)"
-    )
-    parser.add_argument("--generation-shards", type=int, default=1, metavar="N", help="1 to 16 (default: %(default)s)")
-    parser.add_argument("--image-cpu", default=CPU_IMAGE, metavar="REF", help="best name@sha256 (default: %(default)s)")
-    parser.add_argument("--image-gpu", default=GPU_IMAGE, metavar="REF", help="best name@sha256 (default: %(default)s)")
+    add_graph(parser)
 
 
 def _add_server(parser: argparse.ArgumentParser) -> None:
@@ -190,14 +183,7 @@ def _send(what: str, parsed: argparse.Namespace, send: Callable[[Server], Sent])
 
 
 def _job(parsed: argparse.Namespace, name: str) -> Job:
-    pipeline = pipeline_yaml(
-        parsed.pipeline_file,
-        conditional=not parsed.per_class,
-        rounds=parsed.rounds,
-        generation_shards=parsed.generation_shards,
-        image_cpu=parsed.image_cpu,
-        image_gpu=parsed.image_gpu,
-    )
+    pipeline = pipeline_yaml(parsed.pipeline_file, **graph_of(parsed))
     values = parameters(
         pipeline,
         source=parsed.source,

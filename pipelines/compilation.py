@@ -1,5 +1,6 @@
 """Compiled manifests of the pipeline and its components, and the exchange of their images."""
 
+import re
 import tempfile
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from kfp.dsl.base_component import BaseComponent
 import components
 from components._image import CPU_IMAGE, GPU_IMAGE
 from pipelines.synthetic_training_set import synthetic_training_set
+
+_IMAGE = r"[A-Za-z0-9][A-Za-z0-9._:@/+-]*"  # no sign that would be read as YAML
 
 
 def compiled(component: BaseComponent, *, image_cpu: str = CPU_IMAGE, image_gpu: str = GPU_IMAGE) -> str:
@@ -22,7 +25,16 @@ def compiled(component: BaseComponent, *, image_cpu: str = CPU_IMAGE, image_gpu:
 
     Returns:
         YAML; the same bytes each time.
+
+    Raises:
+        ValueError: The name of an image is none.
     """
+    for option, image in (("--image-cpu", image_cpu), ("--image-gpu", image_gpu)):
+        if not re.fullmatch(_IMAGE, image):
+            raise ValueError(
+                f"{option} expects the name of an image, best name@sha256:.... Received {image!r}. Leave it out for "
+                "the image of this version."
+            )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "compiled.yaml")
         compiler.Compiler().compile(component, str(path))
@@ -51,6 +63,9 @@ def manifests(
 
     Returns:
         YAML by the name of its file, below `manifests/`.
+
+    Raises:
+        ValueError: As `compiled` and `synthetic_training_set`.
     """
     pipeline = synthetic_training_set(conditional=conditional, rounds=rounds, generation_shards=generation_shards)
     parts = {"pipelines/synthetic_training_set.yaml": pipeline}

@@ -25,7 +25,7 @@ _LONGEST = 300
 class Server:
     """Where to send, and who sends.
 
-    Args:
+    Attributes:
         endpoint: Address of the server, with http:// or https://.
         namespace: Namespace of the runs, where the server has several users.
         token_file: File with the token that tells who sends; read anew for every request. Empty = none.
@@ -121,7 +121,7 @@ def explained(server: Server) -> Iterator[None]:
     except HTTPError as error:
         untrusted = "certificate" in str(error).lower()
         advice = "Name the file of its authority by --ca-file." if untrusted else "Check the address and the network."
-        reason = str(getattr(error, "reason", error)).split(": ", 1)[-1]
+        reason = str(getattr(error, "reason", error)).split(": ", 1)[-1].rstrip(".")
         raise ConnectionError(f"{server.endpoint} cannot be reached: {reason}. {advice}") from error
 
 

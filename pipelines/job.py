@@ -1,5 +1,6 @@
 """What a server is asked to run: the compiled pipeline, and the values of its parameters."""
 
+import argparse
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -8,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from components._image import CPU_IMAGE, GPU_IMAGE
-from pipelines.parameters import PRESETS, typed
+from pipelines.parameters import PRESETS, require_sense, typed
 
 
 @dataclass(frozen=True)
 class Job:
     """What to run.
 
-    Args:
+    Attributes:
         pipeline: Compiled pipeline, YAML.
         parameters: Values of its parameters.
         experiment: Name of the experiment; it is made where there is none.
@@ -85,8 +86,8 @@ def pipeline_yaml(
         YAML.
 
     Raises:
-        ValueError: The file holds no compiled pipeline, or comes with settings that only a compile can follow.
-        OSError: The file cannot be read.
+        ValueError: The file cannot be read, holds no compiled pipeline, or comes with settings that only a compile can
+            follow; or these settings are out of range.
     """
     if not file:
         from pipelines.compilation import compiled
@@ -99,7 +100,14 @@ def pipeline_yaml(
             "--pipeline-file is compiled already. Leave out the options that only a compile can follow (--per-class, "
             "--rounds, --generation-shards, --image-cpu, --image-gpu), or the file."
         )
-    text = Path(file).read_text()
+    try:
+        text = Path(file).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", "it is no text")
+        raise ValueError(
+            f"--pipeline-file expects a file that `python -m pipelines compile` wrote. {file} cannot be read: "
+            f"{reason}. Check the path."
+        ) from error
     _specification(text, file)
     return text
 
@@ -120,8 +128,8 @@ def parameters(
         Values by name.
 
     Raises:
-        ValueError: An unknown name, a text that is no value of its type, a source that no pod can read, or no value
-            for a parameter that needs one.
+        ValueError: An unknown name, a text that is no value of its type, a value that makes no sense, a source that no
+            pod can read, or no value for a parameter that needs one.
     """
     from regan.storage import is_uri
 
@@ -139,6 +147,7 @@ def parameters(
     if unknown or missing:
         wrong = [*(f"it has no {name}" for name in unknown), *(f"{name} has no value" for name in missing)]
         raise ValueError(f"The values do not fit the pipeline: {', '.join(wrong)}. Compile it anew, or use --set.")
+    require_sense(values)
     return values
 
 
@@ -147,9 +156,15 @@ def _specification(text: str, file: str | Path) -> dict[str, Any]:
 
     try:
         specification = next(yaml.load_all(text, Loader=_loader()))
-        return {"root": {"inputDefinitions": {"parameters": {}}}} | specification
-    except (yaml.YAMLError, StopIteration, TypeError) as error:
+        known = specification["root"].setdefault("inputDefinitions", {}).setdefault("parameters", {})
+        parts = [specification["root"], *specification.get("components", {}).values()]
+        kinds = [told["parameterType"] for told in known.values()]
+        tasks = [task for part in parts for task in part.get("dag", {}).get("tasks", {}).values()]
+        if not all(isinstance(part, dict) for part in tasks) or not all(isinstance(kind, str) for kind in kinds):
+            raise TypeError
+    except (yaml.YAMLError, StopIteration, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"--pipeline-file expects YAML that `python -m pipelines compile` wrote: {file}.") from error
+    return specification
 
 
 def _loader() -> Any:
@@ -193,3 +208,31 @@ def settings_in(pairs: Sequence[str]) -> dict[str, str]:
         if "=" not in pair:
             raise ValueError(f"--set expects NAME=VALUE, such as gan_kimg=100. Received {pair!r}.")
     return dict(pair.split("=", 1) for pair in pairs)
+
+
+def add_graph(parser: argparse.ArgumentParser) -> None:
+    """Add the options that only a compile can follow.
+
+    Args:
+        parser: Of a command.
+    """
+    parser.add_argument("--per-class", action="store_true", help="one GAN a class, not one class-conditional GAN")
+    parser.add_argument("--rounds", type=int, default=1, help="rounds of new images for the student (default: 1)")
+    parser.add_argument("--generation-shards", type=int, default=1, help="steps that share a class's images, to 16")
+    parser.add_argument("--image-cpu", default=CPU_IMAGE, metavar="REF", help="best name@sha256 (default: %(default)s)")
+    parser.add_argument("--image-gpu", default=GPU_IMAGE, metavar="REF", help="best name@sha256 (default: %(default)s)")
+
+
+def graph_of(parsed: argparse.Namespace) -> dict[str, Any]:
+    """What `pipeline_yaml` and `manifests` take, from the words of a command line.
+
+    Args:
+        parsed: With the options of `add_graph`.
+    """
+    return {
+        "conditional": not parsed.per_class,
+        "rounds": parsed.rounds,
+        "generation_shards": parsed.generation_shards,
+        "image_cpu": parsed.image_cpu,
+        "image_gpu": parsed.image_gpu,
+    }

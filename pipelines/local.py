@@ -26,7 +26,7 @@ from components._image import CPU_IMAGE, GPU_IMAGE
 from pipelines import machine
 from pipelines.compilation import compiled
 from pipelines.kfp_local import LocalRun, Step, figures_of
-from pipelines.parameters import PRESETS, share_for_test, typed
+from pipelines.parameters import PRESETS, require_sense, share_for_test, typed
 from pipelines.synthetic_training_set import synthetic_training_set
 from regan.data import phantom
 from regan.data.listing import SourceListing
@@ -89,6 +89,7 @@ def run(request: Request, say: Callable[[str], None]) -> list[Step]:
     graph = {name: getattr(request, name) for name in ("conditional", "rounds", "generation_shards")}
     text = compiled(synthetic_training_set(**graph))
     settings = typed(request.settings, next(yaml.safe_load_all(text)))
+    require_sense({**PRESETS[request.preset], **settings, "conditional": request.conditional, "rounds": request.rounds})
     with machine.alone_in(output) as lock:
         report = output / "report.html"
         with contextlib.suppress(FileNotFoundError):

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -50,27 +51,71 @@ def typed(settings: Mapping[str, str], specification: Mapping[str, Any]) -> dict
     return {name: _value(name, text, known[name]["parameterType"]) for name, text in settings.items()}
 
 
+def require_sense(values: Mapping[str, Any]) -> None:
+    """Refuse values that the preflight would refuse, before anything is sent or run.
+
+    Args:
+        values: Parameters of the pipeline, and `conditional` and `rounds` of its graph; the others have their defaults.
+
+    Raises:
+        ValueError: Some make no sense; the text has a line for each.
+    """
+    from regan.readiness.checks import failed
+    from regan.readiness.settings import settings_checks, spelled
+
+    wrong = failed(settings_checks(spelled(values))[0])
+    if wrong:
+        raise ValueError("\n".join(f"{c.name}: expected {c.expected}. Received {c.found}. {c.advice}" for c in wrong))
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
+
+
+def _json(kind: type) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        value = json.loads(text)
+        if not isinstance(value, kind):
+            raise ValueError
+        return value
+
+    return read
+
+
+def _digits(text: str) -> str:
+    if not text.isascii() or not text.isdecimal():
+        raise ValueError
+    return text
+
+
 _READERS: dict[str, Callable[[str], Any]] = {
     "STRING": str,
     "NUMBER_INTEGER": lambda text: int(text.replace("_", "")),
-    "NUMBER_DOUBLE": float,
+    "NUMBER_DOUBLE": _finite,
     "BOOLEAN": lambda text: {"true": True, "false": False}[text.lower()],
-    "STRUCT": json.loads,
-    "LIST": json.loads,
+    "STRUCT": _json(dict),
+    "LIST": _json(list),
+    "DIGITS": _digits,
 }
 _WORDS = {
     "NUMBER_INTEGER": "a whole number",
-    "NUMBER_DOUBLE": "a number",
+    "NUMBER_DOUBLE": "a finite number",
     "BOOLEAN": "true or false",
     "STRUCT": "a JSON object",
     "LIST": "a JSON list",
+    "DIGITS": "a whole number in digits",
 }
+_DIGITS = ("gpu_count", "gpu_count_gan")  # text for Kubernetes
 
 
 def _value(name: str, text: str, kind: str) -> Any:
+    kind = "DIGITS" if name in _DIGITS else kind
     try:
         return _READERS[kind](text)
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, RecursionError) as error:
         raise ValueError(f"--set {name} expects {_WORDS[kind]}. Received {text!r}.") from error
 
 

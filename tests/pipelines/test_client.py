@@ -153,6 +153,26 @@ def test_each_value_is_sent_in_its_parameters_type(send, server):
     }
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "gpu_node_selector=[1]",
+        "gpu_tolerations={}",
+        "gan_kimg=nan",
+        "gpu_count=two",
+        "report_endpoint=auk",
+        "data_size=100",
+        "gan_start_uri=gs://bucket/generators",
+    ],
+)
+@pytest.mark.parametrize("command", ["submit", "schedule"])
+def test_what_no_step_would_take_is_never_sent(send, server, command, setting):
+    status, text = send(command, *(WEEKLY if command == "schedule" else []), "--set", setting)
+    assert (status, setting.partition("=")[2] in text or "100 pixels" in text) == (1, True)
+    assert not server.sent("POST", "runs")
+    assert not server.sent("POST", "recurringruns")
+
+
 def test_a_run_carries_its_name_its_account_and_its_root(send, server):
     told = [
         "--name",
@@ -332,6 +352,12 @@ def test_a_server_that_is_not_there_is_told_without_tracebacks(send, server):
     )
 
 
+def test_a_name_of_no_server_is_told_in_sentences_that_end_once(send, server):
+    status, said = send("submit", "--endpoint", "http://")
+    assert (status, ".." in said) == (1, False)
+    assert "cannot be reached: No host specified. Check the address" in said
+
+
 def certificate(path: Path) -> Path:
     """Key and certificate of 127.0.0.1, signed by itself."""
     key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
@@ -357,7 +383,7 @@ def test_a_certificate_of_the_houses_own_is_taken_when_it_is_named(send, tmp_pat
     ("words", "message"),
     [
         (["--set", "gan_kmig=1"], "Did you mean gan_kimg?"),
-        (["--set", "gan_kimg=long"], "--set gan_kimg expects a number. Received 'long'."),
+        (["--set", "gan_kimg=long"], "--set gan_kimg expects a finite number. Received 'long'."),
         (["--set", "gan_kimg"], "--set expects NAME=VALUE"),
         (["--set", "source_uri=gs://b/x"], "is set by --source"),
         (["--classes", "benign"], "--classes expects two names"),

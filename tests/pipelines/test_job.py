@@ -41,12 +41,39 @@ def test_a_source_that_no_pod_can_read_is_refused(source):
         parameters(pipeline(), source=source, settings={})
 
 
-@pytest.mark.parametrize("text", ["", "a: b: c", "- a", "word"])
+@pytest.mark.parametrize(
+    "text", ["", "a: b: c", "- a", "word", "a: 1", "root: 3", "root:", "root: {inputDefinitions: {parameters: [1]}}"]
+)
 def test_a_file_that_is_no_pipeline_is_refused(tmp_path, text):
     path = tmp_path / "pipeline.yaml"
     path.write_text(text)
     with pytest.raises(ValueError, match="--pipeline-file expects YAML that"):
         pipeline_yaml(path)
+
+
+def test_a_pipeline_without_parameters_is_told_what_it_lacks(tmp_path):
+    path = tmp_path / "pipeline.yaml"
+    path.write_text("root: {dag: {}}")
+    with pytest.raises(ValueError, match="it has no source_uri"):
+        parameters(pipeline_yaml(path), source="s3://b/x", settings={})
+
+
+@pytest.mark.parametrize("kind", ["folder", "absent", "bytes"])
+def test_a_file_that_cannot_be_read_is_named_without_a_number(tmp_path, kind):
+    path = tmp_path / "pipeline.yaml"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "bytes":
+        path.write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"pipeline\.yaml cannot be read: ") as raised:
+        pipeline_yaml(path)
+    assert "Errno" not in str(raised.value)
+
+
+def test_values_that_make_no_sense_are_refused():
+    text = pipeline(report_endpoint={"parameterType": "STRING", "defaultValue": "auc"})
+    with pytest.raises(ValueError, match="report_endpoint: expected one of auc"):
+        parameters(text, source="s3://b/x", settings={"report_endpoint": "auk"})
 
 
 def test_a_file_is_taken_as_it_is(tmp_path):

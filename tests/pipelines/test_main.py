@@ -42,7 +42,25 @@ def test_other_images_are_compiled_in(tmp_path):
     text = (tmp_path / "pipelines" / "synthetic_training_set.yaml").read_text()
     assert text.count(f"image: {digest}\n") == 13
     assert "regan-gpu:" not in text
-    assert text.count("image: regan-cpu:") == 3
+    assert text.count("image: regan-cpu:") == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--rounds", "0"], "`rounds` must be 1 or more"),
+        (["--generation-shards", "17"], "`generation_shards` 1 to 16"),
+        (["--image-cpu", ""], "--image-cpu expects the name of an image, best name@sha256:.... Received ''."),
+        (["--image-gpu", "a b"], "--image-gpu expects the name of an image"),
+        (["--image-gpu", "a: b"], "--image-gpu expects the name of an image"),
+        (["--output", "/dev/null/x"], "--output expects a folder that can be written. /dev/null/x"),
+    ],
+)
+def test_a_compile_that_cannot_be_is_explained_in_one_line(tmp_path, capsys, arguments, message):
+    assert main(["compile", "--output", str(tmp_path), *arguments]) == 1
+    (line,) = said(capsys).splitlines()
+    assert message in line
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_compiling_loads_no_framework(tmp_path):
@@ -64,6 +82,8 @@ def test_help_names_what_a_person_may_choose():
         (["--phantom", "--classes", "a,b,c"], "Received 'a,b,c'"),
         (["--phantom", "--set", "gan_kimg"], "--set expects NAME=VALUE, such as gan_kimg=100. Received 'gan_kimg'."),
         (["--phantom", "--set", "gan_kmig=1"], "Did you mean gan_kimg?"),
+        (["--phantom", "--set", "report_endpoint=auk"], "report_endpoint: expected one of auc, accuracy"),
+        (["--phantom", "--set", "gan_start_uri=kept"], "gan_start_uri needs data_split_uri"),
         (["--source", "absent", "--classes", "a,b"], "absent, but there is no such folder or archive. Check the path."),
     ],
 )
@@ -80,7 +100,7 @@ def test_a_failing_step_ends_the_command_with_its_name_and_the_cause(tmp_path, c
         (tmp_path / "images" / name).write_text("no picture")
     assert main(["local", "--source", str(tmp_path / "images"), "--output", str(tmp_path / "run")]) == 1
     text = said(capsys)
-    assert "\nStep 1, prepare images, failed:\n  ValueError: " in text
+    assert "\nStep 2, prepare images, failed:\n  ValueError: " in text
     assert "prepare-images.log\nThe same command goes on after the finished steps.\n" in text
     assert "Traceback" not in text
     assert "Traceback" in (tmp_path / "run" / "logs" / "prepare-images.log").read_text()

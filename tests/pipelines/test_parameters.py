@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from pipelines.compilation import compiled
-from pipelines.parameters import PRESETS, share_for_test, typed
+from pipelines.parameters import PRESETS, require_sense, share_for_test, typed
 from pipelines.synthetic_training_set import synthetic_training_set
 
 
@@ -34,7 +34,13 @@ def test_each_value_takes_the_type_of_its_parameter(specification):
     ("name", "text", "message"),
     [
         ("classifier_epochs", "1.5", "--set classifier_epochs expects a whole number. Received '1.5'."),
-        ("gan_kimg", "many", "--set gan_kimg expects a number. Received 'many'."),
+        ("gan_kimg", "many", "--set gan_kimg expects a finite number. Received 'many'."),
+        ("gan_kimg", "nan", "--set gan_kimg expects a finite number. Received 'nan'."),
+        ("gpu_checkpoint_minutes", "inf", "--set gpu_checkpoint_minutes expects a finite number. Received 'inf'."),
+        ("gpu_count", "two", "--set gpu_count expects a whole number in digits. Received 'two'."),
+        ("gpu_count_gan", "-1", "--set gpu_count_gan expects a whole number in digits. Received '-1'."),
+        ("gpu_node_selector", "[1]", "--set gpu_node_selector expects a JSON object. Received '[1]'."),
+        ("gpu_tolerations", "{}", "--set gpu_tolerations expects a JSON list. Received '{}'."),
         ("gpu_tolerations", "[", "--set gpu_tolerations expects a JSON list. Received '['."),
         ("gan_kmig", "1", "Received 'gan_kmig'. Did you mean gan_kimg?"),
         ("negative_class", "a", "`negative_class` is set by --classes, not by --set."),
@@ -44,6 +50,37 @@ def test_a_wrong_setting_is_explained(specification, name, text, message):
     with pytest.raises(ValueError) as raised:
         typed({name: text}, specification)
     assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"report_endpoint": "auk"},
+            "report_endpoint: expected one of auc, accuracy, sensitivity, specificity. Received",
+        ),
+        (
+            {"data_size": 100},
+            "GAN settings: expected a preset (demo, config-e, config-f) and a size that is a power of",
+        ),
+        ({"rounds": 0}, "rounds: expected a whole number from 1 to 1,000. Received 0. Set rounds to"),
+        ({"gan_start_uri": "gs://b/g"}, "gan_start_uri needs data_split_uri"),
+    ],
+)
+def test_a_value_that_the_preflight_would_refuse_is_refused_in_one_line(values, message):
+    with pytest.raises(ValueError) as raised:
+        require_sense(values)
+    (line,) = str(raised.value).splitlines()
+    assert message in line
+
+
+def test_lists_objects_and_flags_make_sense():
+    require_sense({"gpu_tolerations": [{"key": "a"}], "gpu_node_selector": {"a": "b"}, "conditional": False})
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_makes_sense(preset):
+    require_sense(PRESETS[preset])
 
 
 @pytest.mark.parametrize("preset", PRESETS)
