@@ -16,6 +16,11 @@ BUCKET = "The bucket must exist. Nothing was found at {uri}: {error}. Check its 
 ANSWER = "The storage at {uri} must answer. It did not: {error}. Check the network and try again."
 
 
+def told(sentence: str, uri: str, error: object, **rest: str) -> str:
+    """One of the sentences above, whose error may end in a full stop of its own."""
+    return sentence.format(uri=uri, error=str(error).rstrip(". "), **rest)
+
+
 class ConflictError(RuntimeError):
     """Another writer changed what lies at the address since it was read."""
 

@@ -137,12 +137,12 @@ class GoogleStore(Store):
             yield
         except (DefaultCredentialsError, RefreshError, api.Unauthorized) as error:
             hint = "Run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS."
-            raise PermissionError(base.CREDENTIALS.format(uri=self.uri, error=error, hint=hint)) from error
+            raise PermissionError(base.told(base.CREDENTIALS, self.uri, error, hint=hint)) from error
         except api.Forbidden as error:
-            raise PermissionError(base.PERMISSION.format(uri=self.uri, error=error)) from error
+            raise PermissionError(base.told(base.PERMISSION, self.uri, error)) from error
         except api.NotFound as error:
-            raise FileNotFoundError(base.BUCKET.format(uri=self.uri, error=error)) from error
+            raise FileNotFoundError(base.told(base.BUCKET, self.uri, error)) from error
         except DataCorruption as error:
             raise DamageError(f"{name} of {self.uri} arrived with another checksum: {error}") from error
         except (api.GoogleAPIError, GoogleAuthError, RequestException) as error:
-            raise ConnectionError(base.ANSWER.format(uri=self.uri, error=error)) from error
+            raise ConnectionError(base.told(base.ANSWER, self.uri, error)) from error
