@@ -19,6 +19,7 @@ def train_gan(
     kimg: float = 0.0,
     keep_snapshots: int = 25,
     augment: str = "mirror",
+    precision: str = "float32",
     start_uri: str = "",
     checkpoint_uri: str = "",
     checkpoint_minutes: float = 10.0,
@@ -34,6 +35,8 @@ def train_gan(
         keep_snapshots: Snapshots kept at most, thinned evenly as training goes on.
         augment: What is done to images before the discriminator sees them: "none"; "mirror" = real ones are flipped
             left to right at random; "ada" = adaptive augmentation besides, for a few thousand images or fewer.
+        precision: "float32", or "bfloat16" = the convolutions at the four largest image sizes in half precision, which
+            is quicker on GPUs that have units for it.
         start_uri: Folder or gs:// or s3:// address of a generator to start from, such as the last released one;
             empty, or nothing there yet = from random weights.
         checkpoint_uri: Stable gs:// or s3:// address, or mounted folder, for the state to resume from after a lost
@@ -55,6 +58,7 @@ def train_gan(
         kimg=kimg,
         keep_snapshots=keep_snapshots,
         augment=augment,
+        precision=precision,
         start_uri=start_uri,
         checkpoint_uri=checkpoint_uri,
         checkpoint_minutes=checkpoint_minutes,

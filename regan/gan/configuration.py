@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,9 @@ class GanConfig:
         ada_target: Mean sign of the real images' scores that the strength is to hold.
         ada_interval: The strength is adjusted every so many steps.
         ada_kimg: It goes from 0 to 1 in so many thousand images at the fastest.
+        precision: `float32`, or `bfloat16`: the convolutions at the `num_bfloat16` largest image sizes, though not at 4
+            to 16 pixels, are computed in bfloat16; all else stays float32, images, losses and weights too.
+        num_bfloat16: So many of the image sizes inside the networks.
         kimg: Length of the run in thousands of real images.
         snapshot_kimg: A snapshot of the averaged generator is written every so many thousand images.
         log_kimg: A line of the log is written every so many thousand images.
@@ -69,11 +72,13 @@ class GanConfig:
     snapshot_kimg: float
     log_kimg: float
     seed: int
-    # Models written before augmentation was there have none of these.
+    # Models written before augmentation and half precision were there have none of these.
     ada: bool = False
     ada_target: float = 0.6
     ada_interval: int = 4
     ada_kimg: float = 500.0
+    precision: Literal["float32", "bfloat16"] = "float32"
+    num_bfloat16: int = 4
 
     def __post_init__(self) -> None:
         if self.size not in _SIZES:
@@ -85,6 +90,8 @@ class GanConfig:
             raise ValueError(f"`channels` must be 1 (grey) or 3 (RGB). Received channels={self.channels}.")
         if len(self.labels) not in (1, 2):
             raise ValueError(f"`labels` must name one class or two. Received labels={self.labels}.")
+        if self.precision not in ("float32", "bfloat16"):
+            raise ValueError(f"`precision` must be 'float32' or 'bfloat16'. Received precision={self.precision!r}.")
         if self.batch_size < 4 or self.batch_size % 4:
             raise ValueError(
                 "`batch_size` must be a multiple of 4, because the discriminator compares groups of four images. "
@@ -125,6 +132,11 @@ class GanConfig:
         """Feature maps at this image size."""
         return min(2 * self.base_maps // size, self.max_maps)
 
+    def compute(self, size: int) -> str:
+        """Type in which the convolutions at this image size are computed; empty = the framework's own, float32."""
+        is_large = size > _LARGEST_FLOAT32 and size in self.sizes[-self.num_bfloat16 :]
+        return "bfloat16" if self.precision == "bfloat16" and self.num_bfloat16 and is_large else ""
+
     def to_dict(self) -> dict[str, Any]:
         """The configuration as plain JSON values."""
         return {**asdict(self), "labels": list(self.labels)}
@@ -140,6 +152,7 @@ class GanConfig:
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
+_LARGEST_FLOAT32 = 16  # pixels; coarse sizes decide what an image shows, and cost next to nothing
 _SIZES = (32, 64, 128, 256, 512, 1024)
 
 _PAPER = {

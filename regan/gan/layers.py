@@ -24,6 +24,11 @@ Shape = tuple[Any, ...]
 EPSILON = 1e-8
 
 
+def as_computed(x: Any, compute: str) -> Any:
+    """`x` in the type to compute in: `bfloat16`, or the framework's own where `compute` is empty."""
+    return ops.cast(x, compute or keras.config.floatx())
+
+
 def leaky_relu(x: Any) -> Any:
     """Leaky rectifier of slope 0.2, times sqrt 2 so that the signal keeps its variance."""
     return ops.where(x >= 0, x, 0.2 * x) * math.sqrt(2)
@@ -92,6 +97,7 @@ class Convolution(keras.layers.Layer):
         down: Whether the output has half the height and width.
         activate: Whether a bias and a leaky rectifier follow; a convolution without is linear and has no bias.
         gain: Factor on the output.
+        compute: Type to compute in; the weights, and all that is computed from them alone, stay float32.
     """
 
     def __init__(
@@ -103,11 +109,12 @@ class Convolution(keras.layers.Layer):
         down: bool = False,
         activate: bool = True,
         gain: float = 1.0,
+        compute: str = "",
         name: str | None = None,
     ) -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, autocast=False)
         self.filters, self.random, self.kernel_size = filters, random, kernel_size
-        self.down, self.activate, self.gain = down, activate, gain
+        self.down, self.activate, self.gain, self.compute = down, activate, gain, compute
 
     def build(self, input_shape: Shape) -> None:
         """Make the weights for inputs `(n, height, width, maps)`."""
@@ -119,8 +126,8 @@ class Convolution(keras.layers.Layer):
     def call(self, x: Any) -> Any:
         """`(n, height, width, maps)` to `(n, height, width, filters)`, or half of that in height and width."""
         kernel = self.kernel * (self._outer_gain() / math.sqrt(math.prod(self.kernel.shape[:3])))
-        y = convolve(x, kernel, self.down)
-        return leaky_relu(y + self.bias) * self.gain if self.activate else y
+        y = convolve(as_computed(x, self.compute), as_computed(kernel, self.compute), self.down)
+        return leaky_relu(y + ops.cast(self.bias, y.dtype)) * self.gain if self.activate else y
 
     def _outer_gain(self) -> float:
         return 1.0 if self.activate else self.gain
@@ -149,6 +156,7 @@ class ModulatedConvolution(keras.layers.Layer):
         kernel_size: 1 or 3.
         up: Whether the output has twice the height and width.
         demodulate: Whether the output is scaled back; without, the weights are equalised instead.
+        compute: Type to compute in; styles, weights and demodulation stay float32.
 
     References:
         Karras et al. 2020, equations 1 and 3.
@@ -162,11 +170,12 @@ class ModulatedConvolution(keras.layers.Layer):
         kernel_size: int = 3,
         up: bool = False,
         demodulate: bool = True,
+        compute: str = "",
         name: str | None = None,
     ) -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, autocast=False)
         self.filters, self.random, self.kernel_size = filters, random, kernel_size
-        self.up, self.demodulate = up, demodulate
+        self.up, self.demodulate, self.compute = up, demodulate, compute
 
     def build(self, input_shape: Shape, style_shape: Shape) -> None:
         """Make the weights for inputs `(n, height, width, maps)` and styles `(n, d)`."""
@@ -180,9 +189,10 @@ class ModulatedConvolution(keras.layers.Layer):
         scale = self.affine(style)
         gain = 1.0 if self.demodulate else 1 / math.sqrt(math.prod(self.kernel.shape[:3]))
         kernel = ops.convert_to_tensor(self.kernel) * gain
-        x = x * scale[:, None, None, :]
+        x, kernel = as_computed(x, self.compute), as_computed(kernel, self.compute)
+        x = x * ops.cast(scale, x.dtype)[:, None, None, :]
         y = convolve_up(x, kernel) if self.up else convolve(x, kernel)
-        return y * self._demodulation(scale)[:, None, None, :] if self.demodulate else y
+        return y * ops.cast(self._demodulation(scale), y.dtype)[:, None, None, :] if self.demodulate else y
 
     def _demodulation(self, scale: Any) -> Any:
         power = ops.sum(ops.square(self.kernel), axis=(0, 1))

@@ -21,6 +21,7 @@ from regan.gan.layers import (
     ModulatedConvolution,
     Shape,
     append_minibatch_deviation,
+    as_computed,
     leaky_relu,
     normal,
     normalise_second_moment,
@@ -60,10 +61,12 @@ class MappingNetwork(keras.layers.Layer):
 class SynthesisLayer(keras.layers.Layer):
     """Modulated convolution, noise, bias and leaky rectifier."""
 
-    def __init__(self, size: int, filters: int, random: np.random.Generator, *, up: bool, name: str) -> None:
-        super().__init__(name=name)
+    def __init__(
+        self, size: int, filters: int, random: np.random.Generator, *, up: bool, compute: str, name: str
+    ) -> None:
+        super().__init__(name=name, autocast=False)
         self.size, self.random = size, random
-        self.convolution = ModulatedConvolution(filters, random, up=up, name="convolution")
+        self.convolution = ModulatedConvolution(filters, random, up=up, compute=compute, name="convolution")
 
     def build(self, input_shape: Shape, style_shape: Shape) -> None:
         """Make the weights."""
@@ -76,15 +79,18 @@ class SynthesisLayer(keras.layers.Layer):
     def call(self, x: Any, style: Any, noise: Any = None) -> Any:
         """Maps, styles `(n, d)` and noise `(n, size, size, 1)`, or the layer's own constant noise, to maps."""
         noise = self.noise if noise is None else noise
-        return leaky_relu(self.convolution(x, style) + noise * self.noise_strength + self.bias)
+        x = self.convolution(x, style)
+        return leaky_relu(x + ops.cast(noise * self.noise_strength, x.dtype) + ops.cast(self.bias, x.dtype))
 
 
 class ToImage(keras.layers.Layer):
-    """From maps to an image: a modulated 1 x 1 convolution without demodulation."""
+    """From maps to an image: a modulated 1 x 1 convolution without demodulation. Images are float32."""
 
-    def __init__(self, channels: int, random: np.random.Generator, name: str) -> None:
-        super().__init__(name=name)
-        self.convolution = ModulatedConvolution(channels, random, kernel_size=1, demodulate=False, name="convolution")
+    def __init__(self, channels: int, random: np.random.Generator, *, compute: str, name: str) -> None:
+        super().__init__(name=name, autocast=False)
+        self.convolution = ModulatedConvolution(
+            channels, random, kernel_size=1, demodulate=False, compute=compute, name="convolution"
+        )
 
     def build(self, input_shape: Shape, style_shape: Shape) -> None:
         """Make the weights."""
@@ -93,7 +99,7 @@ class ToImage(keras.layers.Layer):
 
     def call(self, x: Any, style: Any) -> Any:
         """Maps and styles `(n, d)` to an image `(n, height, width, channels)`."""
-        return self.convolution(x, style) + self.bias
+        return as_computed(self.convolution(x, style), "") + self.bias
 
 
 class SynthesisNetwork(keras.layers.Layer):
@@ -103,11 +109,21 @@ class SynthesisNetwork(keras.layers.Layer):
         super().__init__(name=name)
         self.config, self.random = config, random
         self.convolutions = [
-            SynthesisLayer(size, config.maps(size), random, up=up, name=f"size_{size}_{'up' if up else 'same'}")
+            SynthesisLayer(
+                size,
+                config.maps(size),
+                random,
+                up=up,
+                compute=config.compute(size),
+                name=f"size_{size}_{'up' if up else 'same'}",
+            )
             for size in config.sizes
             for up in ([False] if size == 4 else [True, False])
         ]
-        self.outputs = [ToImage(config.channels, random, name=f"size_{size}_image") for size in config.sizes]
+        self.outputs = [
+            ToImage(config.channels, random, compute=config.compute(size), name=f"size_{size}_image")
+            for size in config.sizes
+        ]
 
     def build(self, styles_shape: Shape) -> None:
         """Make the weights."""
@@ -145,13 +161,13 @@ class SynthesisNetwork(keras.layers.Layer):
 class DiscriminatorBlock(keras.layers.Layer):
     """Two convolutions that halve the image, beside a linear shortcut."""
 
-    def __init__(self, maps: int, filters: int, random: np.random.Generator, name: str) -> None:
-        super().__init__(name=name)
+    def __init__(self, maps: int, filters: int, random: np.random.Generator, *, compute: str, name: str) -> None:
+        super().__init__(name=name, autocast=False)
         gain = math.sqrt(0.5)
-        self.first = Convolution(maps, random, name="first")
-        self.second = Convolution(filters, random, down=True, gain=gain, name="second")
+        self.first = Convolution(maps, random, compute=compute, name="first")
+        self.second = Convolution(filters, random, down=True, gain=gain, compute=compute, name="second")
         self.shortcut = Convolution(
-            filters, random, kernel_size=1, down=True, activate=False, gain=gain, name="shortcut"
+            filters, random, kernel_size=1, down=True, activate=False, gain=gain, compute=compute, name="shortcut"
         )
 
     def build(self, input_shape: Shape) -> None:
@@ -175,9 +191,14 @@ class Discriminator(keras.layers.Layer):
         super().__init__(name=name)
         self.config = config
         top = config.maps(4)
-        self.from_image = Convolution(config.maps(config.size), random, kernel_size=1, name="from_image")
+        compute = config.compute(config.size)
+        self.from_image = Convolution(
+            config.maps(config.size), random, kernel_size=1, compute=compute, name="from_image"
+        )
         self.blocks = [
-            DiscriminatorBlock(config.maps(size), config.maps(size // 2), random, name=f"size_{size}")
+            DiscriminatorBlock(
+                config.maps(size), config.maps(size // 2), random, compute=config.compute(size), name=f"size_{size}"
+            )
             for size in reversed(config.sizes[1:])
         ]
         self.last = Convolution(top, random, name="last")
@@ -204,7 +225,7 @@ class Discriminator(keras.layers.Layer):
         x = self.from_image(images)
         for block in self.blocks:
             x = block(x)
-        x = self.last(append_minibatch_deviation(x))
+        x = self.last(append_minibatch_deviation(as_computed(x, "")))
         x = self.score(self.dense(ops.reshape(x, (x.shape[0], -1))))
         return x[:, 0] if self.embedding is None else self._project(x, self.embedding(labels))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -209,7 +210,7 @@ class Generator:
 def _compiled(config: GanConfig) -> tuple[GeneratorNetwork, Callable[..., Any], Callable[..., Any]]:
     """The network and its functions without and with mixing, compiled once for all snapshots of a run."""
     # In float32 whatever it was trained in: images are made once, and looked at for long.
-    network = GeneratorNetwork.build(config, random_generator(0, Stream.WEIGHTS))
+    network = GeneratorNetwork.build(replace(config, precision="float32"), random_generator(0, Stream.WEIGHTS))
 
     def synthesise(weights: Any, latents: Any, labels: Any, psi: Any, noise: Any) -> Any:
         return finished(weights, network.styles(weights, latents, labels)[:, None], psi, noise)

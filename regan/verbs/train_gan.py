@@ -47,6 +47,7 @@ def train_gan(
     kimg: float = 0.0,
     keep_snapshots: int = 25,
     augment: Literal["none", "mirror", "ada"] = "mirror",
+    precision: Literal["float32", "bfloat16"] = "float32",
     start_uri: str = "",
     checkpoint_uri: str = "",
     checkpoint_minutes: float = 10.0,
@@ -64,6 +65,8 @@ def train_gan(
         augment: What is done to images before the discriminator sees them: `none`; `mirror`, real ones are flipped left
             to right at random; `ada`, both kinds are moved, turned, scaled and recoloured besides, the more the better
             the discriminator knows the real ones by heart: for a few thousand images or fewer.
+        precision: `bfloat16` computes the convolutions at the four largest image sizes in half precision, which is
+            quicker on GPUs that have units for it; weights, losses and images stay `float32`.
         start_uri: Folder of a generator to start from, or folder or address where `publish_images` keeps one below
             `label`; nothing there yet = random weights. Its preset, size and labels must be the new ones; grey may
             start from RGB and RGB from grey. Read at the first start only.
@@ -103,7 +106,14 @@ def train_gan(
         raise ValueError(f"There must be images to learn from. {images} has none of label={label!r}.")
     labels = source.classes if label == "all" else (label,)
     config = configure(
-        preset, size=source.size, channels=source.channels, labels=labels, seed=seed, kimg=kimg, augment=augment
+        preset,
+        size=source.size,
+        channels=source.channels,
+        labels=labels,
+        seed=seed,
+        kimg=kimg,
+        augment=augment,
+        precision=precision,
     )
     training_index = {(row.sha256, row.group) for row in rows} | source.training_index()
     identity = identity_hash(verb="train_gan", configuration=config.hash(), images=contents_hash(rows))
