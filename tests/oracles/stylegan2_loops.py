@@ -83,3 +83,40 @@ def minibatch_deviation(x, group=4):
         deviations = np.sqrt(x[members].var(axis=0) + 1e-8)
         planes[members] = deviations.mean()
     return np.concatenate([x, planes], axis=-1)
+
+
+def leaky_relu(x):
+    """Slope 0.2, times sqrt 2."""
+    return np.where(x >= 0, x, 0.2 * x) * np.sqrt(2)
+
+
+def path_lengths(synthesise, styles, direction, step=1e-5):
+    """Karras et al. 2020, equation 4, one style value after the other by a small step to both sides.
+
+    `synthesise` goes from the styles of one image `(num_styles, d)` to the image `(h, w, c)`.
+    """
+    lengths = []
+    for own, along in zip(styles, direction):
+        squares = 0.0
+        for place in np.ndindex(own.shape):
+            ahead, behind = own.copy(), own.copy()
+            ahead[place] += step
+            behind[place] -= step
+            slope = ((synthesise(ahead) - synthesise(behind)) * along).sum() / (2 * step) / len(along)
+            squares += slope**2
+        lengths.append(np.sqrt(squares / len(own)))
+    return np.array(lengths)
+
+
+def squared_gradient_norms(score, images, step=1e-5):
+    """Squared norm of the gradient of `score`, from one image to a number, one pixel after the other."""
+    norms = []
+    for image in images:
+        squares = 0.0
+        for place in np.ndindex(image.shape):
+            ahead, behind = image.copy(), image.copy()
+            ahead[place] += step
+            behind[place] -= step
+            squares += ((score(ahead) - score(behind)) / (2 * step)) ** 2
+        norms.append(squares)
+    return np.array(norms)
