@@ -36,8 +36,9 @@ def train_classifier(
         epochs: Epochs at most.
         batch_size: Images in a training step.
         checkpoint_uri: Stable gs:// or s3:// address, or mounted folder, for the state to resume from after a lost
-            node; empty = beside the classifier, which is lost with the pod.
-        checkpoint_name: Subfolder of `checkpoint_uri`, so that several classifiers can share it.
+            node, in a place of its own for each name, settings and images; empty = beside the classifier, which is
+            lost with the pod.
+        checkpoint_name: Subfolder of `checkpoint_uri`, for people who look there.
         checkpoint_minutes: Minutes between two pushes of that state.
         seed: Seed of the weights, the order of the images and their augmentation.
 

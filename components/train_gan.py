@@ -40,7 +40,8 @@ def train_gan(
         start_uri: Folder or gs:// or s3:// address of a generator to start from, such as the last released one;
             empty, or nothing there yet = from random weights.
         checkpoint_uri: Stable gs:// or s3:// address, or mounted folder, for the state to resume from after a lost
-            node; empty = beside the run, which is lost with the pod.
+            node, in a place of its own for each label, configuration and images; empty = beside the run, which is lost
+            with the pod.
         checkpoint_minutes: Minutes between two pushes of that state.
         seed: Seed of the weights, the latents and the order of the images.
 

@@ -160,8 +160,8 @@ def synthetic_training_set(
             gpu_count_gan: Number of GPUs of GAN training, as text.
             gpu_node_selector: Labels of the GPU nodes, as a JSON object; {} = any node.
             gpu_tolerations: Taints of the GPU nodes to tolerate, those of spot nodes too, as a JSON list; [] = none.
-            gpu_checkpoint_uri: Stable gs:// or s3:// address, or mounted folder, for the state of training, from which
-                a step goes on after it lost its node; empty = the state is lost with the pod.
+            gpu_checkpoint_uri: Stable gs:// or s3:// address, or mounted folder, for the states of training, each in a
+                place of its own, from which a step goes on after it lost its node; empty = lost with the pod.
             gpu_checkpoint_minutes: Minutes between two pushes of that state.
         """
         given = {name: value for name, value in locals().items() if isinstance(value, PipelineParameterChannel)}
@@ -201,7 +201,7 @@ def synthetic_training_set(
                     recipe=classifier_recipe,
                     epochs=classifier_epochs,
                     batch_size=classifier_batch_size,
-                    checkpoint_name=f"{name.replace(' ', '-')}-{checked.outputs['run_key']}",
+                    checkpoint_name=name.replace(" ", "-"),
                     **state,
                     seed=classifier_seed,
                 )

@@ -25,8 +25,8 @@ _LOG = logging.getLogger("regan")
 _SEPARATOR = ":"
 _OTHERS = (
     "A training goes on only with the configuration and the images it began with (its length may be raised). Received "
-    "others for the checkpoint in {place}. Use another output or `checkpoint_uri`, or remove what lies there to begin "
-    "anew."
+    "others for the checkpoint in {place}, which is of another configuration or other images. Use another output or "
+    "`checkpoint_uri`, or remove what lies there to begin anew."
 )
 
 

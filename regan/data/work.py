@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from regan.data.checkpoint import CHECKPOINTS, require_own_checkpoints
+from regan.data.checkpoint import CHECKPOINTS, checkpoint_files, require_own_checkpoints
 from regan.data.remote import RemoteState, StateFiles
-from regan.storage import is_uri
+from regan.storage import is_uri, latest
 
 __all__ = [
     "StateFiles",
@@ -21,11 +21,13 @@ __all__ = [
     "TrainingStoppedError",
     "Work",
     "noting_sigterm",
+    "place_of",
     "require_minutes",
     "working",
 ]
 
 _LOG = logging.getLogger("regan")
+_DIGITS = 16  # of the identity, at the end of a place: enough that no two trainings meet by accident
 _FLUSH_SECONDS = 20.0  # for the last push: whoever sends SIGTERM kills half a minute later
 
 
@@ -92,6 +94,19 @@ def noting_sigterm(stop: Stop | None = None) -> Iterator[Stop]:
         signal.signal(signal.SIGTERM, before)
 
 
+def place_of(checkpoint_uri: str, label: str, configuration: str) -> str:
+    """Where a training has its state: `<checkpoint_uri>/<label>/<16 digits of the identity>`.
+
+    So trainings that differ in configuration or images never meet each other's state, and a longer one finds its own.
+
+    Args:
+        checkpoint_uri: Local folder or address.
+        label: Subfolder, empty for none.
+        configuration: Hash of all that a resumed training must have in common with the one before.
+    """
+    return "/".join(filter(None, (checkpoint_uri.rstrip("/"), label, configuration[:_DIGITS])))
+
+
 @contextmanager
 def working(
     output: Path, checkpoint_uri: str, *, files: StateFiles, configuration: str, label: str = ""
@@ -101,8 +116,8 @@ def working(
     Args:
         output: What the training makes. The folder is `<output>.checkpoint` beside it, unless `checkpoint_uri` is a
             local path.
-        checkpoint_uri: Empty, a local folder to work in, or an address (`gs://`, `s3://`) that the state is fetched
-            from and pushed to.
+        checkpoint_uri: Empty, a local folder to work below, or an address (`gs://`, `s3://`) below which the state is
+            fetched and pushed: at `place_of`.
         files: What makes the state.
         configuration: Hash of all that a resumed training must have in common with the one before.
         label: Subfolder of `checkpoint_uri`, empty for none.
@@ -112,16 +127,19 @@ def working(
         when all is done unless it was asked for.
 
     Raises:
-        ValueError: The state belongs to another configuration or other images, or the address is of no known kind.
+        ValueError: The state belongs to another configuration or other images, `checkpoint_uri` is that of a single
+            state, or the address is of no known kind.
         RuntimeError: Another process works in the folder.
         TakenOverError: Another process has taken over the state at the address.
     """
-    remote = None
-    folder = Path(checkpoint_uri, label) if checkpoint_uri else output.with_name(f"{output.name}.checkpoint")
-    if is_uri(checkpoint_uri):
-        folder = output.with_name(f"{output.name}.checkpoint")
-        address = "/".join(filter(None, (checkpoint_uri.rstrip("/"), label)))
-        remote = RemoteState(address, folder, files, configuration)
+    remote, folder = None, output.with_name(f"{output.name}.checkpoint")
+    if checkpoint_uri:
+        _require_no_state_at(checkpoint_uri, label)
+        place = place_of(checkpoint_uri, label, configuration)
+        if is_uri(checkpoint_uri):
+            remote = RemoteState(place, folder, files, configuration)
+        else:
+            folder = Path(place)
     folder.mkdir(parents=True, exist_ok=True)
     with _held(folder):
         try:
@@ -137,6 +155,17 @@ def working(
             remote.close()
         if remote is not None or not checkpoint_uri:
             shutil.rmtree(folder)
+
+
+def _require_no_state_at(checkpoint_uri: str, label: str) -> None:
+    """Refuse an address that holds a state itself, of whatever training, instead of places for states."""
+    for place in dict.fromkeys((checkpoint_uri.rstrip("/") or "/", place_of(checkpoint_uri, label, ""))):
+        if latest(place) if is_uri(place) else checkpoint_files(Path(place) / CHECKPOINTS):
+            raise ValueError(
+                "`checkpoint_uri` must be a folder or address below which each training has a place of its own. "
+                f"{place} itself holds a checkpoint, of another configuration or other images for all that is known. "
+                "Name the folder above it, or another one."
+            )
 
 
 def _end_interrupted(folder: Path, remote: RemoteState | None, files: StateFiles) -> None:

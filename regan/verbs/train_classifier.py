@@ -61,10 +61,11 @@ def train_classifier(
             the last epoch is kept, a frozen backbone sees [0, 1], the threshold is 0.5.
         epochs: At most so many passes over the images.
         batch_size: Images a step.
-        checkpoint_uri: Where the state outlives the machine; it is kept when training is complete. A local folder is
-            worked in. From an address (`gs://`, `s3://`) the state is fetched, and pushed there with each checkpoint
-            and on SIGTERM.
-        checkpoint_name: Subfolder of `checkpoint_uri`, because each training needs a place of its own.
+        checkpoint_uri: Where the state outlives the machine, at `<checkpoint_uri>/<checkpoint_name>/<hash of settings
+            and images>`, so that trainings can share it and none meets another's; it is kept when training is complete.
+            A local folder is worked in. From an address (`gs://`, `s3://`) the state is fetched, and pushed there with
+            each checkpoint and on SIGTERM.
+        checkpoint_name: Subfolder of `checkpoint_uri`, for people who look there; empty for none.
         checkpoint_minutes: Longest time between checkpoints.
         seed: Of first weights, shuffle and augmentation. The same seed on the same CPU gives the same bytes.
 

@@ -70,10 +70,10 @@ def train_gan(
         start_uri: Folder of a generator to start from, or folder or address where `publish_images` keeps one below
             `label`; nothing there yet = random weights. Its preset, size and labels must be the new ones; grey may
             start from RGB and RGB from grey. Read at the first start only.
-        checkpoint_uri: Where the state outlives the machine, below a name that is `label`, so that two classes can
-            share it; it is kept when training is complete. A local folder is worked in. From an address (`gs://`,
-            `s3://`) the state is fetched, and pushed there with each checkpoint and on SIGTERM; TensorBoard can read
-            `<checkpoint_uri>/<label>/tensorboard` while training goes on.
+        checkpoint_uri: Where the state outlives the machine, at `<checkpoint_uri>/<label>/<hash of configuration and
+            images>`, so that trainings can share it and none meets another's; it is kept when training is complete. A
+            local folder is worked in. From an address (`gs://`, `s3://`) the state is fetched, and pushed there with
+            each checkpoint and on SIGTERM; TensorBoard, pointed to `checkpoint_uri`, shows all that lies below.
         checkpoint_minutes: Longest time between checkpoints; one is also written with every snapshot.
         seed: Seed of initial weights, latents, noise and the order of the images.
 

@@ -1,11 +1,13 @@
 import os
+import re
 import signal
 
 import numpy as np
 import pytest
 
+from regan.causes import CAUSES
 from regan.data.checkpoint import CHECKPOINTS, save_checkpoint
-from regan.data.work import StateFiles, TrainingStoppedError, noting_sigterm, require_minutes, working
+from regan.data.work import StateFiles, TrainingStoppedError, noting_sigterm, place_of, require_minutes, working
 
 FILES = StateFiles()
 
@@ -29,9 +31,48 @@ def test_the_folder_lies_beside_the_output_and_goes_when_all_is_done(tmp_path):
 
 def test_a_local_address_is_worked_in_and_kept(tmp_path):
     with work(tmp_path / "run", str(tmp_path / "mounted"), label="b") as place:
-        assert place.folder == tmp_path / "mounted" / "b"
+        assert place.folder == tmp_path / "mounted" / "b" / "a"
         checkpoint(place.folder)
-    assert len(list((tmp_path / "mounted" / "b" / CHECKPOINTS).iterdir())) == 1
+    assert len(list((tmp_path / "mounted" / "b" / "a" / CHECKPOINTS).iterdir())) == 1
+
+
+@pytest.mark.parametrize("label", ["", "b"])
+def test_trainings_share_an_address_and_none_meets_the_state_of_another(tmp_path, label):
+    uri, seen = str(tmp_path / "mounted"), set()
+    for configuration in ("a", "other", "a"):
+        with work(tmp_path / "run", uri, configuration, label) as place:
+            assert str(place.folder) == place_of(uri, label, configuration)
+            assert any(place.folder.glob(f"{CHECKPOINTS}/step-*")) == (place.folder in seen)
+            seen.add(place.folder)
+            checkpoint(place.folder, configuration=configuration)
+
+
+def test_a_place_that_was_renamed_is_refused(tmp_path):
+    uri = str(tmp_path / "mounted")
+    with work(tmp_path / "run", uri) as place:
+        checkpoint(place.folder)
+    place.folder.rename(place_of(uri, "", "b"))
+    refused_as_another(work(tmp_path / "run", uri, "b"), "only with the configuration and the images it began with")
+    assert any(tmp_path.glob(f"mounted/b/{CHECKPOINTS}/step-*"))
+
+
+@pytest.mark.parametrize("given", ["", "/b", "/b/a", "/b/a/"])
+def test_an_address_that_is_itself_the_place_of_a_state_is_refused(tmp_path, given):
+    """Whether the label is named with the address, or again by itself."""
+    uri = str(tmp_path / "mounted")
+    checkpoint_at = tmp_path / "mounted" / "b" / ("" if given in ("", "/b") else "a")
+    (checkpoint_at / CHECKPOINTS).mkdir(parents=True)
+    checkpoint(checkpoint_at)
+    label = "b" if given == "" else "c"
+    refused_as_another(work(tmp_path / "run", uri + given, label=label), "itself holds a checkpoint")
+    assert [path.name for path in tmp_path.iterdir()] == ["mounted"]
+
+
+def refused_as_another(begun, told):
+    with pytest.raises(ValueError, match=told) as refused, begun:
+        pytest.fail("the work began")
+    (cause,) = [cause for cause in CAUSES if cause.name == "a checkpoint of something else"]
+    assert re.search(cause.pattern, str(refused.value))
 
 
 def test_after_an_error_the_folder_stays_if_it_holds_a_state(tmp_path):

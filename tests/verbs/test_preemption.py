@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +18,10 @@ import pytest
 from safetensors.numpy import load_file
 
 import regan
+from regan.data import work
 from regan.data.checkpoint import newest_step
 from regan.gan.configuration import PRESETS
-from regan.storage import fetch, fetch_latest, latest
+from regan.storage import fetch, fetch_latest, latest, list_files
 from tests.servers.generations import Generations
 from tests.servers.proxy import Proxy
 from tests.servers.start import gs_server, s3_server, use_gs, use_s3
@@ -111,23 +112,25 @@ class Training:
                     started.kill()
 
 
+def trained(verb: str, inputs: list[str], settings: dict[str, object], uri: str, folder: Path) -> Training:
+    """A training whose one state lies below `uri`."""
+    training = Training(verb, inputs, settings, uri, "", folder)
+    training.run(folder / "run", uri)
+    (pointer,) = [file.name for file in list_files(uri) if file.name.endswith("latest.json")]
+    return replace(training, address=f"{uri}/{pointer.removesuffix('/latest.json')}")
+
+
 @pytest.fixture(scope="module")
 def gan(labelled_set, bucket, tmp_path_factory) -> Training:
     folder = tmp_path_factory.mktemp("gan")
-    training = Training(
-        "train_gan", [str(labelled_set(0, b=7, m=5))], GAN, f"{bucket}/whole", f"{bucket}/whole/all", folder
-    )
-    training.run(folder / "run", training.uri)
-    return training
+    return trained("train_gan", [str(labelled_set(0, b=7, m=5))], GAN, f"{bucket}/whole", folder)
 
 
 @pytest.fixture(scope="module")
 def classifier(labelled_set, bucket, tmp_path_factory) -> Training:
     folder = tmp_path_factory.mktemp("classifier")
     inputs = [str(labelled_set(2, b=80, m=80)), str(labelled_set(3))]
-    training = Training("train_classifier", inputs, CLASSIFIER, f"{bucket}/whole", f"{bucket}/whole", folder)
-    training.run(folder / "run", training.uri)
-    return training
+    return trained("train_classifier", inputs, CLASSIFIER, f"{bucket}/whole", folder)
 
 
 @pytest.fixture
@@ -187,10 +190,10 @@ def interrupted(training: Training, number: int, uri: str, output: Path, chance:
         code = started.wait(60)
         assert time.monotonic() - told < 25
     assert not output.exists()
-    work = output.with_name(f"{output.name}.checkpoint")
+    folder = output.with_name(f"{output.name}.checkpoint")
     if number == signal.SIGTERM:  # the step in hand is finished, kept and pushed
-        assert newest_step(work / "checkpoints") == step_at(address)
-    shutil.rmtree(work)
+        assert newest_step(folder / "checkpoints") == step_at(address)
+    shutil.rmtree(folder)
     return code
 
 
@@ -233,15 +236,27 @@ def test_a_complete_state_stays_at_the_address_and_a_retry_trains_no_step(traini
 
 @on_both_servers
 def test_the_state_of_another_configuration_or_of_other_images_is_refused_and_left_alone(
-    training, labelled_set, tmp_path, bucket
+    training, labelled_set, tmp_path, bucket, monkeypatch
 ):
     before = latest(training.address)
+    # Every training looks at the address where this one is at home, as if it had been renamed each time.
+    place_of, name = work.place_of, training.address.rpartition("/")[2]
+    monkeypatch.setattr(work, "place_of", lambda uri, label, identity: place_of(uri, label, identity and name))
     with pytest.raises(ValueError, match="only with the configuration and the images it began with"):
         training.run(tmp_path / "out", training.uri, seed=1)
     others = [str(labelled_set(9)), *training.inputs[1:]]
     with pytest.raises(ValueError, match="only with the configuration and the images it began with"):
         getattr(regan, training.verb)(*others, tmp_path / "out", checkpoint_uri=training.uri, **training.settings)
     assert latest(training.address) == before  # not even claimed: the right training goes on undisturbed
+    assert list(tmp_path.iterdir()) == []
+
+
+@on_both_servers
+def test_an_address_that_is_itself_the_place_of_a_state_is_refused(training, tmp_path, bucket):
+    before = latest(training.address)
+    with pytest.raises(ValueError, match=r"place of its own.* itself holds a checkpoint"):
+        training.run(tmp_path / "out", training.address)
+    assert latest(training.address) == before
     assert list(tmp_path.iterdir()) == []
 
 

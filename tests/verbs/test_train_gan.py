@@ -72,10 +72,12 @@ class Finished:
     trained: TrainedGan
     images: Path
     work: Path
+    copied: Path | None = None
 
     def copy_work(self, folder: Path) -> str:
         """A `checkpoint_uri` with a copy of the work folder."""
-        shutil.copytree(self.work, folder / "all")
+        self.copied = folder / "all" / self.work.name
+        shutil.copytree(self.work, self.copied)
         return str(folder)
 
 
@@ -83,7 +85,19 @@ class Finished:
 def finished(labelled_set, tmp_path_factory) -> Finished:
     folder, images = tmp_path_factory.mktemp("finished"), labelled_set(0, b=7, m=5)
     trained = regan.train_gan(images, folder / "run", preset="tiny", checkpoint_uri=str(folder / "work"))
-    return Finished(trained, images, folder / "work" / "all")
+    (work,) = (folder / "work" / "all").iterdir()
+    return Finished(trained, images, work)
+
+
+@contextmanager
+def one_place_for_all(name: str) -> Iterator[None]:
+    """Every training looks where one of them is at home, as if its folder had been renamed each time."""
+    from regan.data import work
+
+    place_of = work.place_of
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(work, "place_of", lambda uri, label, identity: place_of(uri, label, identity and name))
+        yield
 
 
 def hashes(run: Path) -> dict[str, str]:
@@ -194,7 +208,9 @@ def test_the_history_tells_settings_figures_curves_and_samples(finished):
     assert step.thumbnails["samples"].startswith(b"\x89PNG")
 
 
-def test_a_given_work_folder_is_named_by_label_and_kept(finished):
+def test_a_given_work_folder_is_named_by_label_configuration_and_images_and_kept(finished):
+    assert finished.work == finished.work.parents[2] / "work" / "all" / finished.work.name
+    assert re.fullmatch("[0-9a-f]{16}", finished.work.name)
     assert [steps_done(path) for path in checkpoints(finished.work)] == [4, 6]
     assert not finished.trained.path.with_name("run.checkpoint").exists()
 
@@ -256,12 +272,15 @@ def test_an_output_that_holds_something_is_refused_and_left_alone(finished, tmp_
 
 def test_a_checkpoint_of_another_seed_or_of_other_images_is_refused(finished, labelled_set, tmp_path, resumed_at):
     uri = finished.copy_work(tmp_path / "work")
-    before = [path.name for path in checkpoints(tmp_path / "work" / "all")]
+    before = [path.name for path in checkpoints(finished.copied)]
     for images, seed in ((finished.images, 1), (labelled_set(1, b=7, m=5), 0)):
-        with pytest.raises(ValueError, match="only with the configuration and the images it began with"):
+        with (
+            one_place_for_all(finished.work.name),
+            pytest.raises(ValueError, match="only with the configuration and the images it began with"),
+        ):
             regan.train_gan(images, tmp_path / "run", preset="tiny", checkpoint_uri=uri, seed=seed)
     assert not (tmp_path / "run").exists()
-    assert [path.name for path in checkpoints(tmp_path / "work" / "all")] == before
+    assert [path.name for path in checkpoints(finished.copied)] == before
 
     # The right ones still find what they wrote, and have nothing left to do.
     again = regan.train_gan(finished.images, tmp_path / "run", preset="tiny", checkpoint_uri=uri)
@@ -271,7 +290,7 @@ def test_a_checkpoint_of_another_seed_or_of_other_images_is_refused(finished, la
 
 def test_a_torn_checkpoint_is_left_aside_for_the_one_before(finished, tmp_path, resumed_at, caplog):
     uri = finished.copy_work(tmp_path / "work")
-    newest = checkpoints(tmp_path / "work" / "all")[-1]
+    newest = checkpoints(finished.copied)[-1]
     newest.write_bytes(newest.read_bytes()[:-100])
     again = regan.train_gan(finished.images, tmp_path / "run", preset="tiny", checkpoint_uri=uri)
     assert f"{newest.name} is damaged" in caplog.text
