@@ -104,9 +104,12 @@ def hashes(run: Path) -> dict[str, str]:
     return {path.name: weights_hash(path) for path in sorted((run / "snapshots").iterdir())}
 
 
+OF_THE_MACHINE = ("images_per_second", "waited_for_inputs", "seconds_per_kimg", "seconds_left", "host_memory_gb")
+
+
 def log_lines(run: Path, *, timed: bool = True) -> list[dict[str, float]]:
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    times = () if timed else ("images_per_second", "waited_for_inputs")
+    times = () if timed else OF_THE_MACHINE
     return [{name: value for name, value in line.items() if name not in times} for line in lines]
 
 
