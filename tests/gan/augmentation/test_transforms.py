@@ -84,6 +84,18 @@ def test_a_strength_between_uses_the_transforms_whose_chance_lies_below(random):
     assert all(untouched[number] for number in np.flatnonzero(~used.any(axis=1)))
 
 
+@pytest.mark.parametrize(("name", "limit"), [("rotation_before", 0.5), ("rotation_after", 0.5), ("zoom", 0.75)])
+def test_at_three_quarters_each_rotation_is_used_half_the_time_so_that_one_of_both_is_at_three_quarters(
+    name, limit, random
+):
+    images = images_of(random, num=2)
+    drawn = drawn_for(random, 2, 32)
+    drawn["chance"][:, TRANSFORMS.index(name)] = [limit - 0.01, limit + 0.01]
+    result = augmented(images, drawn, 0.75)
+    assert not np.array_equal(result[0], images[0])
+    assert np.array_equal(result[1], images[1])
+
+
 @pytest.mark.parametrize("name", TRANSFORMS)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_each_transform_equals_the_matrices_of_the_paper(name, channels, random, oracle):
