@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from keras import tree
@@ -87,3 +89,22 @@ def test_other_images_are_decoded_anew(image_set, tmp_path):
     rows = image_set.with_label("m")
     assert np.array_equal(decode(image_set, rows, ("m",), tmp_path).pixels, np.stack(list(image_set.images(rows))))
     assert contents_hash(rows) != contents_hash(image_set.rows)
+
+
+def test_memory_does_not_grow_with_the_number_of_images(config, tmp_path, random):
+    def peak(num):
+        path = tmp_path / f"{num}.npy"
+        pixels = np.lib.format.open_memmap(path, "w+", np.uint8, (num, 32, 32, 1))
+        pixels[:] = random.integers(0, 256, (32, 32, 1), dtype=np.uint8)
+        del pixels
+        inputs = Inputs(config, TrainingImages(np.load(path, mmap_mode="r"), np.zeros(num, np.int64)))
+        tracemalloc.start()
+        for step in range(3):
+            inputs.draw(step)
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    few, many = peak(500), peak(8_000)
+    # The order of an epoch is 8 bytes an image; an image is 1,024.
+    assert many - few < 20 * 7_500
