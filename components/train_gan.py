@@ -23,6 +23,7 @@ def train_gan(
     start_uri: str = "",
     checkpoint_uri: str = "",
     checkpoint_minutes: float = 10.0,
+    devices: int = 0,
     seed: int = 0,
 ):
     """Train StyleGAN2 on one class, or on all classes with one class-conditional network.
@@ -43,6 +44,8 @@ def train_gan(
             node, in a place of its own for each label, configuration and images; empty = beside the run, which is lost
             with the pod.
         checkpoint_minutes: Minutes between two pushes of that state.
+        devices: Devices that share each batch, in shares of a multiple of 4 images; 0 = as many of the visible ones as
+            can.
         seed: Seed of the weights, the latents and the order of the images.
 
     Returns:
@@ -63,6 +66,7 @@ def train_gan(
         start_uri=start_uri,
         checkpoint_uri=checkpoint_uri,
         checkpoint_minutes=checkpoint_minutes,
+        devices=devices,
         seed=seed,
     )
     metrics.log_metric("kimg", trained.kimg)

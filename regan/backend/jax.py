@@ -1,10 +1,15 @@
 """Gradients, compilation and convolutions on JAX."""
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from jax import lax
+from jax.experimental.compilation_cache import compilation_cache
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 Function = Callable[..., Any]
 
@@ -103,6 +108,72 @@ _kernel_gradient.defvjp(
     lambda fine, coarse: (_kernel_gradient(fine, coarse), (fine, coarse)),
     lambda saved, kernel: (_transposed(saved[1], kernel), _strided(saved[0], kernel)),
 )
+
+
+def keep_compiled(folder: Path) -> None:
+    """Keep compiled functions in a folder, for the next process; a broken entry is compiled again.
+
+    `JAX_COMPILATION_CACHE_DIR` in the environment takes precedence.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        compilation_cache.reset_cache()
+
+
+class Replicas:
+    """Several devices, each with a copy of the state and its share of the batch.
+
+    Args:
+        num: How many of the visible ones.
+    """
+
+    def __init__(self, num: int) -> None:
+        self.num = num
+        self._mesh = Mesh(np.array(jax.devices()[:num]), ("replica",))
+
+    def copies(self, values: Any) -> Any:
+        """A nest of tensors, the same on every device."""
+        return jax.device_put(values, NamedSharding(self._mesh, PartitionSpec()))
+
+    def shares(self, batch: Any) -> Any:
+        """A nest of arrays `(n, ...)`, of which device r holds the samples `r::num`; what has no axes goes to all."""
+        return jax.tree.map(lambda x: jax.device_put(self._sorted(x), NamedSharding(self._mesh, _spec(x))), batch)
+
+    def _sorted(self, x: Any) -> Any:
+        x = np.asarray(x)
+        return np.concatenate([x[replica :: self.num] for replica in range(self.num)]) if x.ndim else x
+
+    def mean(self, function: Function) -> Function:
+        """`function(*state, batch)` of each device's share, compiled; its results are averaged over the devices."""
+
+        def averaged(*arguments: Any) -> Any:
+            return lax.pmean(function(*arguments), "replica")
+
+        def mapped(*arguments: Any) -> Any:
+            specs = (*[PartitionSpec()] * (len(arguments) - 1), jax.tree.map(_spec, arguments[-1]))
+            shared = jax.shard_map(
+                averaged, mesh=self._mesh, in_specs=specs, out_specs=PartitionSpec(), check_vma=False
+            )
+            return shared(*arguments)
+
+        return jax.jit(mapped)
+
+    def each(self, function: Function) -> Function:
+        """`function` of values that are the same on every device, compiled."""
+        return jax.jit(function)
+
+    def first(self, values: Any) -> Any:
+        """The tensors of one device, of a nest that is the same on all."""
+        return values
+
+
+def _spec(x: Any) -> PartitionSpec:
+    return PartitionSpec("replica") if np.ndim(x) else PartitionSpec()
+
+
+def num_devices() -> int:
+    """Devices that can compute side by side."""
+    return len(jax.devices())
 
 
 def gpu_memory() -> int:

@@ -1,8 +1,10 @@
 """Gradients, compilation and convolutions on TensorFlow."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 Function = Callable[..., Any]
@@ -73,6 +75,78 @@ def convolve_transposed(x: Any, kernel: Any) -> Any:
     num, height, width, _ = x.shape
     shape = (num, 2 * height + 1, 2 * width + 1, kernel.shape[-1])
     return tf.nn.conv2d_transpose(x, tf.transpose(kernel, (0, 1, 3, 2)), shape, 2, "VALID")
+
+
+def keep_compiled(folder: Path) -> None:
+    """Nothing: TensorFlow's cache of compiled functions ends the process when an entry is cut short.
+
+    It is set by `TF_XLA_FLAGS=--tf_xla_persistent_cache_directory=...` before Python starts.
+    """
+    del folder
+
+
+class Replicas:
+    """Several devices, each with a copy of the state and its share of the batch.
+
+    Args:
+        num: How many of the visible ones.
+    """
+
+    def __init__(self, num: int) -> None:
+        self.num = num
+        self._devices = [device.name for device in _devices()[:num]]
+        self._strategy = tf.distribute.MirroredStrategy(self._devices)
+
+    def copies(self, values: Any) -> Any:
+        """A nest of tensors, the same on every device."""
+        return tf.nest.map_structure(lambda x: self._placed([x] * self.num), values)
+
+    def shares(self, batch: Any) -> Any:
+        """A nest of arrays `(n, ...)`, of which device r holds the samples `r::num`; what has no axes goes to all."""
+        return tf.nest.map_structure(
+            lambda x: self._placed([x[r :: self.num] if np.ndim(x) else x for r in range(self.num)]), batch
+        )
+
+    def _placed(self, values: list[Any]) -> Any:
+        tensors = []
+        for device, value in zip(self._devices, values, strict=True):
+            with tf.device(device):
+                tensors.append(tf.identity(tf.convert_to_tensor(value)))
+        return self._strategy.experimental_distribute_values_from_function(
+            lambda context: tensors[context.replica_id_in_sync_group]
+        )
+
+    def mean(self, function: Function) -> Function:
+        """`function(*state, batch)` of each device's share, compiled; its results are averaged over the devices."""
+        # XLA has no sum over the strategy's devices, so it is made between compiled functions.
+        compiled = jit(function)
+
+        def averaged(*arguments: Any) -> Any:
+            values = compiled(*arguments)
+            means = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, tf.nest.flatten(values))
+            return tf.nest.pack_sequence_as(values, means)
+
+        return self._on_all(averaged)
+
+    def each(self, function: Function) -> Function:
+        """`function` of values that are the same on every device, compiled."""
+        return self._on_all(jit(function))
+
+    def _on_all(self, function: Function) -> Function:
+        return tf.function(lambda *arguments: self._strategy.run(function, args=arguments), autograph=False)
+
+    def first(self, values: Any) -> Any:
+        """The tensors of one device, of a nest that is the same on all."""
+        return tf.nest.map_structure(lambda x: self._strategy.experimental_local_results(x)[0], values)
+
+
+def _devices() -> list[Any]:
+    return tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+
+
+def num_devices() -> int:
+    """Devices that can compute side by side."""
+    return len(_devices())
 
 
 def gpu_memory() -> int:

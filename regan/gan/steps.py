@@ -10,6 +10,7 @@ References:
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
@@ -27,6 +28,7 @@ Batch = dict[str, Any]
 Figures = dict[str, Any]
 
 ADAM_EPSILON = 1e-8
+_SHARED_LENGTH = "path_length_of_all"  # mean over the whole batch, where replicas share it
 
 
 def initial_state(
@@ -63,22 +65,46 @@ class Phases:
         config: The run's configuration.
         generator_network: What is trained, as functions of weights.
         discriminator_network: The same.
+        replicas: Devices that hold the state and share the batch; one where None.
     """
 
     def __init__(
-        self, config: GanConfig, generator_network: GeneratorNetwork, discriminator_network: DiscriminatorNetwork
+        self,
+        config: GanConfig,
+        generator_network: GeneratorNetwork,
+        discriminator_network: DiscriminatorNetwork,
+        replicas: backend.OneDevice | backend.Replicas | None = None,
     ) -> None:
         self.config = config
+        self._replicas = replicas = replicas or backend.OneDevice()
         self.generator_network, self.discriminator_network = generator_network, discriminator_network
         strength = (STRENGTH,) if config.ada else ()
-        update = _update("generator", config, config.path_interval if config.path_weight else 0)
-        self.generator = _phase("generator", self._generator_loss, ("discriminator", "style_mean", *strength), update)
-        self.path_length = _phase("generator", self._path_loss, ("path_mean",), update)
-        update = _update("discriminator", config, config.r1_interval)
-        reads = ("generator", *(STATE if config.ada else ()))
-        self.discriminator = _phase("discriminator", self._discriminator_loss, reads, update)
-        self.r1 = _phase("discriminator", self._r1_loss, strength, update)
-        self._average = backend.jit(average)
+        update = _update(replicas, "generator", config, config.path_interval if config.path_weight else 0)
+        reads = ("discriminator", "style_mean", *strength)
+        self.generator = _phase(replicas, "generator", self._generator_loss, reads, update)
+        shared = (_SHARED_LENGTH,) if replicas.num > 1 else ()
+        self._path_length = _phase(replicas, "generator", self._path_loss, ("path_mean", *shared), update)
+        self._mean_length = replicas.mean(lambda weights, batch: ops.mean(self._path_lengths(weights, batch)))
+        update = _update(replicas, "discriminator", config, config.r1_interval)
+        reads = ("generator", *strength)
+        self._discriminator = _phase(replicas, "discriminator", self._discriminator_loss, reads, update)
+        self._adjusted = replicas.each(partial(adjusted, config))
+        self.r1 = _phase(replicas, "discriminator", self._r1_loss, strength, update)
+        self._average = replicas.each(average)
+
+    def path_length(self, state: State, batch: Batch) -> tuple[State, Figures]:
+        """Path-length regularisation. Replicas need the mean over all of them before they can take a gradient."""
+        if self._replicas.num > 1:
+            state = state | {_SHARED_LENGTH: self._mean_length(state["generator"], batch)}
+        return self._path_length(state, batch)
+
+    def discriminator(self, state: State, batch: Batch) -> tuple[State, Figures]:
+        """The discriminator's own loss; then the strength of augmentation is adjusted, by the mean of all replicas."""
+        changes, figures = self._discriminator(state, batch)
+        if self.config.ada:
+            changes |= self._adjusted(_part(state, STATE), figures["real_sign"], batch["adjust"])
+            figures |= {STRENGTH: changes[STRENGTH]}
+        return changes, figures
 
     def average(self, state: State, decay: Any) -> State:
         """See `average`."""
@@ -94,16 +120,23 @@ class Phases:
         style_mean = center + (state["style_mean"] - center) * self.config.style_decay
         return loss, ({"style_mean": style_mean}, {"generator_loss": loss})
 
-    def _path_loss(self, weights: Any, state: State, batch: Batch) -> tuple[Any, Any]:
+    def _path_lengths(self, weights: Any, batch: Batch) -> Any:
         styles, _ = self._mixed_styles(weights, batch)
-        lengths = losses.path_lengths(
+        return losses.path_lengths(
             lambda w: self.generator_network.images(weights, w, batch["noise"]), styles, batch["direction"]
         )
-        # The running mean is updated first, and the gradient flows through it.
-        path_mean = state["path_mean"] + self.config.path_decay * (ops.mean(lengths) - state["path_mean"])
+
+    def _path_loss(self, weights: Any, state: State, batch: Batch) -> tuple[Any, Any]:
+        lengths, decay = self._path_lengths(weights, batch), self.config.path_decay
+        own = ops.mean(lengths)
+        mean = state.get(_SHARED_LENGTH, ops.stop_gradient(own))
+        # The running mean is updated first.
+        path_mean = state["path_mean"] + decay * (mean - state["path_mean"])
         penalty = ops.mean(ops.square(lengths - path_mean))
-        loss = penalty * self.config.path_weight * self.config.path_interval
-        return loss, ({"path_mean": path_mean}, {"path_length": ops.mean(lengths), "path_penalty": penalty})
+        # The gradient flows through the running mean, by way of the mean over all replicas: a term without value.
+        through_mean = 2 * decay * (mean - path_mean) * (own - mean)
+        loss = (penalty - through_mean) * self.config.path_weight * self.config.path_interval
+        return loss, ({"path_mean": path_mean}, {"path_length": own, "path_penalty": penalty})
 
     def _discriminator_loss(self, weights: Any, state: State, batch: Batch) -> tuple[Any, Any]:
         styles, _ = self._mixed_styles(state["generator"], batch)
@@ -119,10 +152,7 @@ class Phases:
             "real_sign": _mean_sign(real_scores),
             "fake_sign": _mean_sign(synthetic_scores),
         }
-        if not self.config.ada:
-            return loss, ({}, figures)
-        changes = adjusted(self.config, state, figures["real_sign"], batch["adjust"])
-        return loss, (changes, figures | {STRENGTH: changes[STRENGTH]})
+        return loss, ({}, figures)
 
     def _r1_loss(self, weights: Any, state: State, batch: Batch) -> tuple[Any, Any]:
         # The gradient is that by the images before augmentation.
@@ -151,7 +181,9 @@ class Phases:
         return ops.cast(batch["images"], keras.config.floatx()) / 127.5 - 1
 
 
-def _update(network: str, config: GanConfig, interval: int) -> Callable[[State, dict[str, Any]], State]:
+def _update(
+    replicas: backend.OneDevice | backend.Replicas, network: str, config: GanConfig, interval: int
+) -> Callable[[State, dict[str, Any]], State]:
     """Adam's update of a network that takes one more every `interval` steps (0: none) for its regularisation.
 
     Rate and decay are corrected for it, so that they stay the same per image. Both phases share the compiled function.
@@ -162,11 +194,12 @@ def _update(network: str, config: GanConfig, interval: int) -> Callable[[State, 
     def update(state: State, gradients: dict[str, Any]) -> State:
         return adam_update(state, network, gradients, rate, beta2)
 
-    compiled, reads = backend.jit(update), (network, f"{network}_moment", f"{network}_updates")
+    compiled, reads = replicas.each(update), (network, f"{network}_moment", f"{network}_updates")
     return lambda state, gradients: compiled(_part(state, reads), gradients)
 
 
 def _phase(
+    replicas: backend.OneDevice | backend.Replicas,
     network: str,
     loss: Callable[..., Any],
     reads: tuple[str, ...],
@@ -174,9 +207,10 @@ def _phase(
 ) -> Callable[[State, Batch], tuple[State, Figures]]:
     """Gradient of a loss by the network's weights, then the update.
 
-    `loss(weights, state, batch)` gives `(loss, (changes, figures))`, and is given the entries `reads` of the state.
+    Gradients, changes and figures are means over the replicas. `loss(weights, state, batch)` gives
+    `(loss, (changes, figures))`, and is given the entries `reads` of the state.
     """
-    gradients_of = backend.jit(backend.value_and_gradient(loss))
+    gradients_of = replicas.mean(backend.value_and_gradient(loss))
 
     def phase(state: State, batch: Batch) -> tuple[State, Figures]:
         (_, (changes, figures)), gradients = gradients_of(state[network], _part(state, reads), batch)

@@ -36,6 +36,7 @@ from regan.progress import Progress
 
 _LOG = logging.getLogger("regan")
 _SAMPLES_PER_LABEL = 16
+_COMPILED = "compiled"  # functions that the next start need not compile again; not part of the state
 
 OnSnapshot = Callable[[Path, float], Mapping[str, float] | None]
 
@@ -75,6 +76,7 @@ class Trainer:
         on_snapshot: Called with each new snapshot's folder and its kimg; the figures it returns join the log.
         on_checkpoint: Called when all that makes the state lies in `folder`: after the first and the last checkpoint,
             on SIGTERM, and after a checkpoint when `checkpoint_seconds` have passed since the last call.
+        devices: How many devices share each batch; 0 = as many of the visible ones as can.
         on_step: Called after each step; ends the training when it raises.
     """
 
@@ -90,6 +92,7 @@ class Trainer:
         start: Start | None = None,
         keep_snapshots: int = 25,
         checkpoint_seconds: float = 600.0,
+        devices: int = 0,
         on_snapshot: OnSnapshot | None = None,
         on_checkpoint: Callable[[], None] = lambda: None,
         on_step: Callable[[], None] = lambda: None,
@@ -102,11 +105,14 @@ class Trainer:
         random = random_generator(config.seed, Stream.WEIGHTS)
         self._generator = GeneratorNetwork.build(config, random)
         self._discriminator = DiscriminatorNetwork.build(config, random)
-        self._phases = Phases(config, self._generator, self._discriminator)
+        backend.keep_compiled(folder / _COMPILED)
+        self._replicas = backend.replicate(devices, config.batch_size)
+        self._phases = Phases(config, self._generator, self._discriminator, self._replicas)
         self._inputs = Inputs(config, images)
         self._state = initial_state(config, self._generator, self._discriminator)
         if start is not None:
             self._state |= self._started(start)
+        self._state = self._replicas.copies(self._state)
         self._step, self._seconds = 0, 0.0
         (folder / CHECKPOINTS).mkdir(exist_ok=True)
 
@@ -163,7 +169,7 @@ class Trainer:
         checkpoint = load_checkpoint(self.folder / CHECKPOINTS, configuration=self._configuration)
         if checkpoint is not None:
             self._step, self._seconds = checkpoint.step, checkpoint.seconds
-            self._state = tree.map_structure(ops.convert_to_tensor, checkpoint.state)
+            self._state = self._replicas.copies(checkpoint.state)
         if self._step > self._num_steps:
             raise ValueError(
                 f"`kimg` must not be less than the checkpoint has: {self.kimg:g} kimg are done in {self.folder}. "
@@ -194,14 +200,14 @@ class Trainer:
                 batches = drawn.result()
                 waited = time.monotonic() - started
                 drawn = drawer.submit(self._inputs.draw, step + 1)
-                yield tree.map_structure(ops.convert_to_tensor, batches), waited
+                yield self._replicas.shares(batches), waited
 
     def _train_step(self, batches: dict[str, Any]) -> dict[str, Any]:
         figures = self._apply(self._phases.generator, batches["generator"])
         if "path_length" in batches:
             figures |= self._apply(self._phases.path_length, batches["path_length"])
         figures |= self._apply(self._phases.discriminator, batches["discriminator"])
-        self._state |= self._phases.average(self._state, ops.convert_to_tensor(self._average_decay()))
+        self._state |= self._phases.average(self._state, self._replicas.copies(self._average_decay()))
         if self._step % self.config.r1_interval == 0:
             figures |= self._apply(self._phases.r1, batches["discriminator"])
         return figures
@@ -209,7 +215,7 @@ class Trainer:
     def _apply(self, phase: Callable[..., Any], batch: dict[str, Any]) -> dict[str, Any]:
         changes, figures = phase(self._state, batch)
         self._state |= changes
-        return figures
+        return self._replicas.first(figures)
 
     def _average_decay(self) -> np.float32:
         half_life = self.config.average_kimg * 1000
@@ -240,7 +246,7 @@ class Trainer:
 
     def _checkpoint(self, log: TrainingLog, *, offer: bool) -> None:
         log.sync()
-        state = tree.map_structure(ops.convert_to_numpy, self._state)
+        state = tree.map_structure(ops.convert_to_numpy, self._replicas.first(self._state))
         require_finite(state)
         save_checkpoint(
             self.folder / CHECKPOINTS,
@@ -274,7 +280,8 @@ class Trainer:
             shutil.rmtree(by_kimg[kimg])
 
     def _averaged_weights(self) -> dict[str, Any]:
-        return self._state["average"] | self._generator.constants() | {STYLE_MEAN: self._state["style_mean"]}
+        state = self._replicas.first({name: self._state[name] for name in ("average", "style_mean")})
+        return state["average"] | self._generator.constants() | {STYLE_MEAN: state["style_mean"]}
 
     def _samples(self) -> np.ndarray:
         generator = Generator(self.config, self._averaged_weights())
@@ -287,7 +294,7 @@ class Trainer:
             seconds=self._seconds,
             images_per_second=self._step * self.config.batch_size / self._seconds,
             num_parameters={
-                name: sum(math.prod(value.shape) for value in self._state[name].values())
+                name: sum(math.prod(value.shape) for value in self._replicas.first(self._state[name]).values())
                 for name in ("generator", "discriminator")
             },
             samples=self._samples(),

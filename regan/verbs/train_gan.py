@@ -51,6 +51,7 @@ def train_gan(
     start_uri: str = "",
     checkpoint_uri: str = "",
     checkpoint_minutes: float = 10.0,
+    devices: int = 0,
     seed: int = 0,
 ) -> TrainedGan:
     """Train a StyleGAN2 on an image set, or go on with an interrupted training: run the same command again.
@@ -75,6 +76,8 @@ def train_gan(
             local folder is worked in. From an address (`gs://`, `s3://`) the state is fetched, and pushed there with
             each checkpoint and on SIGTERM; TensorBoard, pointed to `checkpoint_uri`, shows all that lies below.
         checkpoint_minutes: Longest time between checkpoints; one is also written with every snapshot.
+        devices: How many devices share each batch, in shares of a multiple of 4 images; 0 = as many of the visible ones
+            as can. Their number may change when training goes on.
         seed: Seed of initial weights, latents, noise and the order of the images.
 
     Returns:
@@ -136,6 +139,7 @@ def train_gan(
             start=start,
             keep_snapshots=keep_snapshots,
             checkpoint_seconds=60 * checkpoint_minutes,
+            devices=devices,
             on_checkpoint=work.keep,
             on_step=work.check,
         )

@@ -69,7 +69,7 @@ def test_rate_and_decay_are_corrected_for_the_lazy_update(config, networks, monk
 
     monkeypatch.setattr(steps, "adam_update", note)
     for network, interval in (("generator", 4), ("discriminator", 16)):
-        update = steps._update(network, config, interval)
+        update = steps._update(backend.OneDevice(), network, config, interval)
         state = {network: {}, f"{network}_moment": {}, f"{network}_updates": ops.zeros(())}
         update(state, {})
         correction = interval / (interval + 1)

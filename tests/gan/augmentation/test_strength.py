@@ -83,10 +83,27 @@ def test_both_kinds_of_images_are_augmented_and_strength_zero_changes_no_figure(
     assert all(strong[name] != plain[name] for name in ("generator", "discriminator", "r1"))
 
 
-def test_a_step_adjusts_the_strength_in_the_state_and_tells_it(config, networks, batches):
+@pytest.mark.parametrize("left_alone", ["transforms", "real_transforms"])
+def test_each_kind_of_image_is_augmented_by_itself(config, networks, batches, left_alone):
+    batch = dict(batches["discriminator"])
+    unused = {"chance": np.ones_like(batch[left_alone]["chance"])}
+    batch = tree.map_structure(ops.convert_to_tensor, batch | {left_alone: batch[left_alone] | unused})
+    phases, state = Phases(config, *networks), initial_state(config, *networks)
+    losses = [
+        float(
+            phases._discriminator_loss(state["discriminator"], state | {STRENGTH: ops.convert_to_tensor(p)}, batch)[0]
+        )
+        for p in (np.float32(0), np.float32(1))
+    ]
+    assert losses[0] != losses[1]
+
+
+def test_a_step_adjusts_the_strength_in_the_state_and_tells_it(config, networks, batches, monkeypatch):
     state = initial_state(config, *networks) | {SIGNS: ops.convert_to_tensor(np.float32(10))}
     batch = tree.map_structure(ops.convert_to_tensor, batches["discriminator"] | {"adjust": np.bool_(True)})
-    _, (changes, figures) = Phases(config, *networks)._discriminator_loss(state["discriminator"], state, batch)
+    phases = Phases(config, *networks)
+    monkeypatch.setattr(phases, "_discriminator", lambda state, batch: ({}, {"real_sign": ops.ones(())}))
+    changes, figures = phases.discriminator(state, batch)
     assert float(changes[STRENGTH]) == float(figures[STRENGTH]) == pytest.approx(0.1)
     assert float(changes[SIGNS]) == 0
 
