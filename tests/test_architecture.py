@@ -31,7 +31,7 @@ ALLOWED = {
         "regan.backend",
     },
     # Of regan.gan the preflight reads the configuration alone, which loads no framework.
-    "regan.readiness": {"regan", "regan.data", "regan.storage", "regan.gan"},
+    "regan.readiness": {"regan", "regan.data", "regan.storage", "regan.gan", "regan.classifier"},
     # Of regan.gan the import reads configuration and folder alone, which load no framework.
     "regan.nvidia": {"regan.data", "regan.gan"},
     "regan.outcome": {"regan.causes", "regan.storage"},
