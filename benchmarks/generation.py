@@ -9,11 +9,10 @@ is scaled to the speed of those cores as in `benchmarks.training`.
 
 import argparse
 import statistics
-import time
 
 import numpy as np
 
-from benchmarks.measure import TABLE_MATRIX_RATE, MatrixRate, describe_machine
+from benchmarks.measure import TABLE_MATRIX_RATE, MatrixRate, describe_machine, seconds_of
 from regan.gan.configuration import PRESETS, configure
 from regan.gan.inputs import Stream, random_generator
 from regan.gan.networks import GeneratorNetwork
@@ -30,13 +29,13 @@ def measure(preset: str, size: int, num_images: int, rate: MatrixRate, repeats: 
     network = GeneratorNetwork.build(config, random_generator(0, Stream.WEIGHTS))
     weights = network.weights() | network.constants()
     generator = Generator(config, weights | {STYLE_MEAN: np.zeros(config.style_size, np.float32)})
-    started = time.perf_counter()
-    list(_encoded(generator, range(generator.batch_size), "all", 1.0))
-    first = time.perf_counter() - started
-    times = [
-        rate.seconds_of(lambda: [np.float32(0) for _ in _encoded(generator, range(num_images), "all", 1.0)])
-        for _ in range(repeats)
-    ]
+
+    def made(num: int) -> list[np.float32]:
+        seeds = range(num)
+        return [np.float32(seed) for seed, _, _ in _encoded(generator.images(seeds, "all"), seeds)]
+
+    first = seconds_of(lambda: made(generator.batch_size))
+    times = [rate.seconds_of(lambda: made(num_images)) for _ in range(repeats)]
     return num_images * rate.median / statistics.median(times), first
 
 
