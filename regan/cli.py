@@ -3,7 +3,8 @@
 import inspect
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
 
@@ -30,10 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verb = chosen.pop("verb")
     settings = chosen.pop(verb).as_dict()
     settings.pop("config", None)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("regan").setLevel(logging.INFO)
     try:
-        with ending_on_sigterm():
+        with _heard_on_stderr(), ending_on_sigterm():
             result = getattr(regan, verb)(**settings)
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         if debug:
@@ -42,6 +41,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     sys.stdout.write(_described(result))
     return 0
+
+
+@contextmanager
+def _heard_on_stderr() -> Iterator[None]:
+    """Send warnings, and what regan tells of its progress, to this process's stderr of now."""
+    handler, root = logging.StreamHandler(sys.stderr), logging.getLogger()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logging.getLogger("regan").setLevel(logging.INFO)
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
 
 
 def _parser(given: Sequence[str]) -> Any:

@@ -101,7 +101,7 @@ def require_equal(found: dict[str, np.ndarray], kind: str, tolerance: float = TO
     params=[
         ("tensorflow", "graph"),
         pytest.param(("tensorflow", "compiled"), marks=pytest.mark.slow),
-        ("jax", "compiled"),
+        pytest.param(("jax", "compiled"), marks=pytest.mark.slow),
     ],
     ids=" ".join,
 )
