@@ -102,6 +102,8 @@ def run(request: Request, say: Callable[[str], None]) -> list[Step]:
         memory = f", peak memory {_peak_memory():.1f} GB" if request.runner == "subprocess" else ""
         kept = f"{sum(not step.ran for step in steps)} of {len(steps)} steps kept from an earlier run"
         say(f"Time {duration(time.monotonic() - started)} ({kept}){memory}")
+        if report.is_file():
+            say(f"Report: {_short(report)}")
     return steps
 
 
@@ -238,7 +240,6 @@ def _summary(steps: list[Step], output: Path, parameters: Mapping[str, Any]) -> 
             yield f"Release: {_short(Path(step.outputs['release'].path))}"
     if "failed" in verdicts:
         yield "Nothing was released, because the audit failed; the report says what failed."
-    yield f"Report: {_short(output / 'report.html')}"
 
 
 def _short(path: Path) -> str:

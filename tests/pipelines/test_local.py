@@ -169,7 +169,7 @@ def test_the_end_tells_verdict_figures_and_release(tmp_path, monkeypatch, verdic
         "Difference in auc, student minus teacher: -0.050 (95 % interval -0.100 to +0.010)",
         f"Audit of the synthetic images: {verdict}",
     ]
-    assert lines[5:] == [line, "Report: run/report.html"]
+    assert lines[5:] == [line]
     assert (tmp_path / "run" / "report.html").read_text() == "<html>"
 
 
