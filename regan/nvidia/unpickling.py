@@ -7,6 +7,7 @@ as `Inert`, which holds what the file says of them and does nothing.
 
 import pickletools
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NoReturn
@@ -44,12 +45,12 @@ class Name:
     dotted: str
 
 
-class Buildable:
+class Buildable(ABC):
     """Something of ours that a pickle may give its contents after it was made."""
 
+    @abstractmethod
     def build(self, state: Any) -> None:
         """Take the contents."""
-        raise NotImplementedError
 
 
 @dataclass(eq=False)

@@ -373,11 +373,8 @@ def _log_outcome(made: _Split, test_per_class: int) -> None:
     for row in split_table(found, sides):
         _LOG.info("%s: %d images of %s in %d groups", row["set"], row["images"], row["class"], row["groups"])
         if row["set"] == "test" and row["images"] < test_per_class:
-            _LOG.warning(
-                "test: %d images of %s are fewer than `test_per_class`; new ones will fill it up",
-                row["images"],
-                row["class"],
-            )
+            told = "test: %d images of %s are fewer than `test_per_class`; new ones will fill it up"
+            _LOG.warning(told, row["images"], row["class"])
     if made.before.images:
         figures = made.kept_figures()
         _LOG.info(
