@@ -341,15 +341,17 @@ def whole_lines(chunks: Iterable[bytes]) -> Iterator[str]:
 @contextlib.contextmanager
 def _quiet(log: IO[str]) -> Iterator[None]:
     """Send what kfp.local prints, logs and warns to a file."""
-    handler = logging.StreamHandler(log)
     root = logging.getLogger()
-    root.addHandler(handler)
+    # Items of a loop run in threads, and each puts back the handlers and the level that it found: another's, at times.
+    handlers, level = root.handlers[:], root.level
+    root.addHandler(logging.StreamHandler(log))
     try:
         with contextlib.redirect_stdout(log), warnings.catch_warnings():
             warnings.showwarning = lambda message, *rest: print(f"warning: {message}", file=log)
             yield
     finally:
-        root.removeHandler(handler)
+        root.handlers[:] = handlers
+        root.setLevel(level)
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """kfp.local does what its documentation promises, with real steps in real processes."""
 
+import logging
 import signal
 import subprocess
 import sys
@@ -131,6 +132,13 @@ def test_each_item_of_a_loop_has_a_log_of_its_own_and_is_counted(run_tiny):
     ]
     assert any(line.startswith("[4/4] join") for line in ran.said)
     assert Path(ran.run.steps[-1].outputs["joined"].path).read_text() == "3 parts"
+
+
+def test_items_that_run_side_by_side_leave_the_process_logging_as_it_was(run_tiny):
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    run_tiny(loops)
+    assert (root.handlers, root.level) == before
 
 
 def test_a_failing_step_fails_the_run_and_names_itself_and_the_cause(run_tiny, tmp_path):
@@ -272,6 +280,7 @@ def sleep(path: str):
 def sleeps(path: str):
     sleep(path=path)
 
+import logging
 import signal
 signal.signal(signal.SIGTERM, signal.default_int_handler)
 output = Path(sys.argv[1])
