@@ -3,6 +3,7 @@ PYTHON ?= python3
 SOURCE ?=
 CLASSES ?=
 OUTPUT ?= runs/demo
+JOBS ?= 2
 PY := .venv/bin/python
 BUILD = $(if $(REGISTRY),--registry "$(REGISTRY)") $(if $(filter 1,$(PUSH)),--push) \
   $(if $(ENGINE),--engine "$(ENGINE)") $(if $(BASE_IMAGE),--base-image "$(BASE_IMAGE)") \
@@ -28,8 +29,8 @@ setup: .venv/.ready  ## Make .venv from the lock file.
 demo: setup  ## Run the whole pipeline on phantom images, or on SOURCE=folder CLASSES=negative,positive.
 	@$(PY) -m pipelines local --preset demo --output "$(OUTPUT)" $(if $(SOURCE),--source "$(SOURCE)",--phantom) $(if $(CLASSES),--classes "$(CLASSES)")
 
-test: setup  ## Run the tests.
-	$(PY) -m pytest -m "not slow and not pipeline"
+test: setup  ## Run the tests, JOBS=2 files side by side.
+	$(PY) -m pytest -n $(JOBS) --dist loadfile -m "not slow and not pipeline"
 
 check: lint types test manifests  ## Run what CI runs.
 	$(PY) -m pytest -m "pipeline and not slow"
