@@ -20,6 +20,7 @@ def train_gan(
     keep_snapshots: int = 25,
     augment: str = "mirror",
     precision: str = "float32",
+    mapping_layers: int = 0,
     start_uri: str = "",
     checkpoint_uri: str = "",
     checkpoint_minutes: float = 10.0,
@@ -38,6 +39,8 @@ def train_gan(
             left to right at random; "ada" = adaptive augmentation besides, for a few thousand images or fewer.
         precision: "float32", or "bfloat16" = the convolutions at the four largest image sizes in half precision, which
             is quicker on GPUs that have units for it.
+        mapping_layers: Dense layers of the mapping network, such as those of an official network to start from; 0 = the
+            preset's.
         start_uri: Folder or gs:// or s3:// address of a generator to start from, such as the last released one;
             empty, or nothing there yet = from random weights.
         checkpoint_uri: Stable gs:// or s3:// address, or mounted folder, for the state to resume from after a lost
@@ -63,6 +66,7 @@ def train_gan(
         keep_snapshots=keep_snapshots,
         augment=augment,
         precision=precision,
+        mapping_layers=mapping_layers,
         start_uri=start_uri,
         checkpoint_uri=checkpoint_uri,
         checkpoint_minutes=checkpoint_minutes,

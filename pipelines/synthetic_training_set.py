@@ -74,6 +74,7 @@ def synthetic_training_set(
         gan_keep_snapshots: int = 25,
         gan_augment: str = "mirror",
         gan_precision: str = "float32",
+        gan_mapping_layers: int = 0,
         gan_start_uri: str = "",
         gan_seed: int = 0,
         gan_features: str = "radiomic",
@@ -129,6 +130,8 @@ def synthetic_training_set(
             gan_augment: "none", "mirror" = real images are flipped left to right at random, or "ada" = adaptive
                 augmentation besides, for a few thousand images or fewer.
             gan_precision: "float32", or "bfloat16" = GAN training in half precision, for GPUs that have units for it.
+            gan_mapping_layers: Dense layers of the mapping network, such as those of an official network at
+                `gan_start_uri`; 0 = the preset's.
             gan_start_uri: Stable address where released generators are kept and where GAN training starts from the last
                 one; needs `data_split_uri`, because a split that is made anew tests with images that have trained
                 the kept generator; empty = from random weights, and none is kept.
@@ -220,6 +223,7 @@ def synthetic_training_set(
                         keep_snapshots=gan_keep_snapshots,
                         augment=gan_augment,
                         precision=gan_precision,
+                        mapping_layers=gan_mapping_layers,
                         start_uri=gan_start_uri,
                         **state,
                         seed=gan_seed,

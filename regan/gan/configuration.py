@@ -90,8 +90,13 @@ class GanConfig:
             raise ValueError(f"`channels` must be 1 (grey) or 3 (RGB). Received channels={self.channels}.")
         if len(self.labels) not in (1, 2):
             raise ValueError(f"`labels` must name one class or two. Received labels={self.labels}.")
-        if self.precision not in ("float32", "bfloat16"):
+        if self.precision not in PRECISIONS:
             raise ValueError(f"`precision` must be 'float32' or 'bfloat16'. Received precision={self.precision!r}.")
+        if self.mapping_layers < 1:
+            raise ValueError(
+                "`mapping_layers` must be at least 1; `configure` takes the preset's for 0. "
+                f"Received mapping_layers={self.mapping_layers}."
+            )
         if self.batch_size < 4 or self.batch_size % 4:
             raise ValueError(
                 "`batch_size` must be a multiple of 4, because the discriminator compares groups of four images. "
@@ -203,6 +208,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "config-f": _PAPER | {"base_maps": 16384, "r1_gamma": 10.0},
 }
 
+PRECISIONS = ("float32", "bfloat16")
 AUGMENTATIONS: dict[str, dict[str, bool]] = {
     "none": {"mirror": False, "ada": False},
     "mirror": {"mirror": True, "ada": False},
@@ -230,6 +236,7 @@ def configure(
     seed: int = 0,
     kimg: float = 0.0,
     augment: str = "",
+    mapping_layers: int = 0,
     **changes: Any,
 ) -> GanConfig:
     """The configuration of a preset for images of one size.
@@ -242,6 +249,7 @@ def configure(
         seed: Seed of everything drawn.
         kimg: Length of the run in thousands of images; 0 takes the preset's.
         augment: See `augmentation`; empty takes the preset's.
+        mapping_layers: Dense layers of the mapping network; 0 takes the preset's.
         changes: Other fields of `GanConfig` that shall differ from the preset.
 
     Raises:
@@ -258,4 +266,6 @@ def configure(
         row |= augmentation(augment)
     if kimg:
         row["kimg"] = kimg
+    if mapping_layers:
+        row["mapping_layers"] = mapping_layers
     return GanConfig(**{**row, "size": size, "channels": channels, "labels": labels, "seed": seed, **changes})

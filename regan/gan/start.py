@@ -5,9 +5,10 @@ trained the first generator into the training index, so that none of them can en
 """
 
 import logging
+import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 
 from regan.data.model import read_model, read_training_index, read_weights, weights_hash
 from regan.data.output import writing
+from regan.gan.folder import STYLE_MEAN
 from regan.storage import fetch_latest
 
 START = "start"  # folder in the work folder
@@ -102,17 +104,30 @@ def fitted(start: Start, expected: Mapping[str, Any], channels: int) -> dict[str
     Raises:
         ValueError: The networks differ in more than their channels.
     """
-    weights = {path: start.weights[path] for path in expected if path in start.weights}
+    weights = {path: value for path, value in start.weights.items() if _is_trained(path)}
     if start.channels != channels:
         weights |= {path: _recoloured(value, channels) for path, value in weights.items() if _makes_colours(path)}
-    differing = [path for path in expected if path not in weights or weights[path].shape != tuple(expected[path].shape)]
-    if differing:
+    _require_same_shapes(weights, expected)
+    return {path: weights[path] for path in expected}
+
+
+def _require_same_shapes(weights: Mapping[str, np.ndarray], expected: Mapping[str, Any]) -> None:
+    differing = sorted(weights.keys() ^ expected.keys())
+    differing += [path for path in expected if path in weights and weights[path].shape != tuple(expected[path].shape)]
+    if not differing:
+        return
+    theirs, ours = _mapping_layers(weights), _mapping_layers(expected)
+    if all((number := _mapping_layer(path)) is not None and number >= min(theirs, ours) for path in differing):
         raise ValueError(
-            "A generator to start from must have the new network's preset, size and labels; only the channels may "
-            f"differ. {len(differing)} of {len(expected)} arrays do not fit, such as {differing[0]}. Train without "
-            "`start_uri`, or name another generator."
+            "A generator to start from must have as many mapping layers as the new network. Received one with "
+            f"{theirs} to start a network with {ours}. Train with `mapping_layers={theirs}` "
+            f"(`gan_mapping_layers={theirs}` of the pipeline), or name another generator."
         )
-    return weights
+    raise ValueError(
+        "A generator to start from must have the new network's preset, size and labels; only the channels may "
+        f"differ. {len(differing)} of {len(expected)} arrays do not fit, such as {differing[0]}. Train without "
+        "`start_uri`, or name another generator."
+    )
 
 
 def _found(start_uri: str, label: str, scratch: Path) -> Path | None:
@@ -121,6 +136,19 @@ def _found(start_uri: str, label: str, scratch: Path) -> Path | None:
         return local
     version = fetch_latest(f"{start_uri.rstrip('/')}/{label}", scratch)
     return scratch if version is not None else None
+
+
+def _is_trained(path: str) -> bool:
+    return path != STYLE_MEAN and not path.endswith("/noise")
+
+
+def _mapping_layers(paths: Iterable[str]) -> int:
+    return max((number + 1 for path in paths if (number := _mapping_layer(path)) is not None), default=0)
+
+
+def _mapping_layer(path: str) -> int | None:
+    found = re.match(r"mapping/dense_(\d+)/", path)
+    return int(found[1]) if found else None
 
 
 def _makes_colours(path: str) -> bool:

@@ -22,6 +22,8 @@ READ_BY_TRAINING = (
     "test_per_class",
     "gan_preset",
     "gan_augment",
+    "gan_precision",
+    "gan_mapping_layers",
     "gan_seed",
     "gan_start_uri",
 )
@@ -42,6 +44,8 @@ DEFAULTS = {
     "gan_kimg": "0",
     "gan_keep_snapshots": "25",
     "gan_augment": "mirror",
+    "gan_precision": "float32",
+    "gan_mapping_layers": "0",
     "gan_start_uri": "",
     "gan_seed": "0",
     "gan_features": "radiomic",
@@ -183,7 +187,12 @@ def _config_check(values: Mapping[str, str], numbers: Mapping[str, float], check
     labels = ("negative", "positive") if values["conditional"].lower() in ("true", "1") else ("one",)
     try:
         config = configure(
-            preset, size=size, channels=int(numbers["data_channels"]), labels=labels, kimg=numbers["gan_kimg"]
+            preset,
+            size=size,
+            channels=int(numbers["data_channels"]),
+            labels=labels,
+            kimg=numbers["gan_kimg"],
+            mapping_layers=int(numbers["gan_mapping_layers"]),
         )
     except ValueError as error:
         expected = f"a preset ({', '.join(PRESETS)}) and a size that is a power of two from 32 to 1024"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from regan.classifier.filtering import RULES
 from regan.classifier.recipes import RECIPES
-from regan.gan.configuration import AUGMENTATIONS
+from regan.gan.configuration import AUGMENTATIONS, PRECISIONS
 from regan.readiness.checks import Check
 
 # What keras.applications builds; Keras itself would load a framework.
@@ -31,6 +31,7 @@ _NUMBERS = (
     ("test_per_class", 2, 10**6, True),
     ("rounds", 1, 1_000, True),
     ("gan_kimg", 0, 10**6, False),
+    ("gan_mapping_layers", 0, 64, True),
     ("gan_keep_snapshots", 2, 10**4, True),
     ("gan_seed", 0, _MOST_SEED, True),
     ("gan_selection_images", 16, 10**7, True),
@@ -48,6 +49,7 @@ _WORDS = (
     ("conditional", ("true", "false")),
     ("data_unchanged", ("stop", "run")),
     ("gan_augment", tuple(AUGMENTATIONS)),
+    ("gan_precision", PRECISIONS),
     ("classifier_backbone", ("small", *NETWORKS)),
     ("classifier_recipe", tuple(RECIPES)),
     ("classifier_filter_rule", RULES),

@@ -48,6 +48,7 @@ def train_gan(
     keep_snapshots: int = 25,
     augment: Literal["none", "mirror", "ada"] = "mirror",
     precision: Literal["float32", "bfloat16"] = "float32",
+    mapping_layers: int = 0,
     start_uri: str = "",
     checkpoint_uri: str = "",
     checkpoint_minutes: float = 10.0,
@@ -68,9 +69,11 @@ def train_gan(
             the discriminator knows the real ones by heart: for a few thousand images or fewer.
         precision: `bfloat16` computes the convolutions at the four largest image sizes in half precision, which is
             quicker on GPUs that have units for it; weights, losses and images stay `float32`.
+        mapping_layers: Dense layers of the mapping network; 0 takes the preset's. To start from an official network of
+            the configuration `auto`, say 2.
         start_uri: Folder of a generator to start from, or folder or address where `publish_images` keeps one below
-            `label`; nothing there yet = random weights. Its preset, size and labels must be the new ones; grey may
-            start from RGB and RGB from grey. Read at the first start only.
+            `label`; nothing there yet = random weights. Its preset, mapping layers, size and labels must be the new
+            ones; grey may start from RGB and RGB from grey. Read at the first start only.
         checkpoint_uri: Where the state outlives the machine, at `<checkpoint_uri>/<label>/<hash of configuration and
             images>`, so that trainings can share it and none meets another's; it is kept when training is complete. A
             local folder is worked in. From an address (`gs://`, `s3://`) the state is fetched, and pushed there with
@@ -117,6 +120,7 @@ def train_gan(
         kimg=kimg,
         augment=augment,
         precision=precision,
+        mapping_layers=mapping_layers,
     )
     training_index = {(row.sha256, row.group) for row in rows} | source.training_index()
     identity = identity_hash(verb="train_gan", configuration=config.hash(), images=contents_hash(rows))

@@ -90,6 +90,7 @@ def test_the_hash_ignores_the_length_of_the_run_and_nothing_else(config):
         ({"channels": 2}, "`channels` must be 1"),
         ({"labels": ("a", "b", "c")}, "one class or two"),
         ({"batch_size": 6}, "multiple of 4"),
+        ({"mapping_layers": 0}, "`mapping_layers` must be at least 1.*mapping_layers=0"),
         ({"kimg": -1.0}, "`kimg` must be"),
         ({"snapshot_kimg": 0.25}, "`snapshot_kimg` must be"),
         ({"learning_rate": float("nan")}, "`learning_rate` must be greater than 0"),
@@ -98,6 +99,12 @@ def test_the_hash_ignores_the_length_of_the_run_and_nothing_else(config):
 def test_values_out_of_range_are_refused_by_name(config, changes, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(config, **changes)
+
+
+def test_mapping_layers_are_the_presets_unless_others_are_asked_for():
+    made = {n: configure("config-e", size=32, channels=1, labels=("a",), mapping_layers=n) for n in (0, 2)}
+    assert {n: config.mapping_layers for n, config in made.items()} == {0: 8, 2: 2}
+    assert made[0].hash() != made[2].hash()
 
 
 def test_an_unknown_preset_is_answered_with_the_known_ones():

@@ -134,5 +134,24 @@ def test_another_network_is_refused_with_what_may_differ(generator, work):
         fitted(start, expected, 1)
 
 
+@pytest.mark.parametrize(("theirs", "ours"), [(2, 8), (8, 2)])
+def test_another_number_of_mapping_layers_is_refused_with_the_one_that_fits(theirs, ours, generator, work):
+    start = bring_start(str(generator(mapping_layers=theirs)), "all", work, begun=False)
+    expected = GeneratorNetwork.build(tiny_config(mapping_layers=ours), np.random.default_rng(0)).weights()
+    with pytest.raises(ValueError, match=rf"one with {theirs} .* with {ours}\. Train with `mapping_layers={theirs}`"):
+        fitted(start, expected, 1)
+    same = GeneratorNetwork.build(tiny_config(mapping_layers=theirs), np.random.default_rng(0)).weights()
+    assert fitted(start, same, 1).keys() == same.keys()
+
+
+@pytest.mark.parametrize("other", [{"size": 64}, {"latent_size": 12}], ids=str)
+def test_a_network_that_differs_in_more_is_not_cut_down_and_no_mapping_layers_are_advised(other, generator, work):
+    start = bring_start(str(generator(**{"base_maps": 128, "mapping_layers": 3, **other})), "all", work, begun=False)
+    expected = GeneratorNetwork.build(tiny_config(base_maps=128), np.random.default_rng(0)).weights()
+    with pytest.raises(ValueError, match="arrays do not fit") as refused:
+        fitted(start, expected, 1)
+    assert "mapping_layers" not in str(refused.value)
+
+
 def test_the_index_of_what_trained_it_is_read_from_its_folder(generator):
     assert read_training_index(generator()) == {("a" * 64, "patient")}

@@ -68,16 +68,18 @@ def test_images_can_be_made_of_both_classes_of_a_conditional_network(conditional
 def test_grey_training_starts_from_a_network_of_another_number_of_channels(file, tmp_path, monkeypatch):
     from regan import backend
 
-    tiny = PRESETS["demo"] | {"base_maps": 256, "max_maps": 32, "mapping_layers": 8, "batch_size": 4}
+    tiny = PRESETS["demo"] | {"base_maps": 256, "max_maps": 32}  # of two mapping layers; the file has eight
     tiny |= {"kimg": 0.1, "snapshot_kimg": 0.1, "log_kimg": 0.1, "batch_size": 100, "path_weight": 0.0}
     monkeypatch.setitem(PRESETS, "tiny", tiny)
     monkeypatch.setattr(backend, "jit", lambda function: function)
     generator = regan.import_nvidia(file, tmp_path / "generator").path
     regan.phantom(tmp_path / "phantoms", per_class=4, size=32)
-    run = regan.train_gan(
-        tmp_path / "phantoms", tmp_path / "run", label="benign", preset="tiny", start_uri=str(generator)
-    ).path
+    settings = {"label": "benign", "preset": "tiny", "start_uri": str(generator)}
+    with pytest.raises(ValueError, match="Train with `mapping_layers=8`"):
+        regan.train_gan(tmp_path / "phantoms", tmp_path / "run", **settings)
+    run = regan.train_gan(tmp_path / "phantoms", tmp_path / "run", mapping_layers=8, **settings).path
     model = read_model(run, "run")
+    assert model["configuration"]["mapping_layers"] == 8
     assert (model["channels"], model["licence"]) == (1, LICENCE)
 
 

@@ -252,6 +252,7 @@ def test_one_class_is_learnt_alone_and_the_output_appears_when_all_is_done(label
         ({"checkpoint_minutes": 0.0}, "`checkpoint_minutes` must be more than 0"),
         ({"preset": "huge"}, "one of demo, config-e, config-f.*'huge'"),
         ({"kimg": -1.0}, "`kimg` must be.*-1"),
+        ({"mapping_layers": -1}, "`mapping_layers` must be at least 1"),
     ],
 )
 def test_settings_that_cannot_be_are_refused_before_anything_is_written(changes, message, finished, tmp_path):
