@@ -1,4 +1,4 @@
-"""Weights of another generator to start training from, and a copy of it among the state of the training.
+"""Weights of another generator to start training from, and a copy of them among the state of the training.
 
 The copy makes an interrupted training go on alike whatever lies at the address by then, and carries the images that
 trained the first generator into the training index, so that none of them can end in a test.
@@ -17,21 +17,24 @@ import numpy as np
 
 from regan.data.model import read_model, read_training_index, read_weights, weights_hash
 from regan.data.output import writing
-from regan.gan.folder import STYLE_MEAN
+from regan.gan.folder import STYLE_MEAN, read_discriminator
 from regan.storage import fetch_latest
 
 START = "start"  # folder in the work folder
 _LOG = logging.getLogger("regan")
+_FROM_IMAGE = "discriminator/from_image/kernel"
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue, ITU-R BT.601
 
 
 @dataclass(frozen=True)
 class Start:
-    """A generator that training starts from.
+    """A generator that training starts from, with its discriminator where that was kept.
 
     Attributes:
         weights: Its averaged weights by path.
         hash: SHA-256 of its weight file.
+        discriminator: Weights of the discriminator by path; None = training starts with a new one.
+        discriminator_hash: SHA-256 of their file; empty = none.
         channels: Of its images.
         licence: Terms that its weights carry; empty = our own.
         training_index: (pixel hash, group) of the images that trained it.
@@ -39,13 +42,16 @@ class Start:
 
     weights: dict[str, np.ndarray]
     hash: str
+    discriminator: dict[str, np.ndarray] | None
+    discriminator_hash: str
     channels: int
     licence: str
     training_index: set[tuple[str, str]]
 
     def about(self) -> dict[str, str]:
-        """What the models that come of it say: its hash, and its terms if they are not ours."""
-        return {"start": self.hash} | ({"licence": self.licence} if self.licence else {})
+        """What the models that come of it say: its hashes, and its terms if they are not ours."""
+        told = {"start": self.hash, "start_discriminator": self.discriminator_hash, "licence": self.licence}
+        return {name: value for name, value in told.items() if value}
 
 
 def bring_start(start_uri: str, label: str, work: Path, *, begun: bool) -> Start | None:
@@ -61,7 +67,7 @@ def bring_start(start_uri: str, label: str, work: Path, *, begun: bool) -> Start
         The generator; None = training starts from random weights.
 
     Raises:
-        ValueError: What lies there is no generator.
+        ValueError: What lies there is no generator, or is damaged.
         OSError: The address cannot be read.
     """
     place = work / START
@@ -71,7 +77,7 @@ def bring_start(start_uri: str, label: str, work: Path, *, begun: bool) -> Start
             if found is None:
                 _LOG.info("Nothing lies at %s yet: training starts from random weights.", start_uri)
                 return None
-            read_model(found, "generator")
+            read_discriminator(found, read_model(found, "generator"))
             with writing(place) as folder:
                 shutil.copytree(found, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("history"))
     if not place.exists():
@@ -80,11 +86,18 @@ def bring_start(start_uri: str, label: str, work: Path, *, begun: bool) -> Start
     start = Start(
         read_weights(place),
         weights_hash(place),
+        read_discriminator(place, model),
+        model.get("discriminator", ""),
         model["channels"],
         model.get("licence", ""),
         read_training_index(place),
     )
-    _LOG.info("Training starts from the generator %s of %s kimg.", start.hash[:12], f"{model['kimg']:g}")
+    _LOG.info(
+        "Training starts from the generator %s of %s kimg and %s.",
+        start.hash[:12],
+        f"{model['kimg']:g}",
+        f"the discriminator {start.discriminator_hash[:12]}" if start.discriminator else "a new discriminator",
+    )
     return start
 
 
@@ -107,6 +120,36 @@ def fitted(start: Start, expected: Mapping[str, Any], channels: int) -> dict[str
     weights = {path: value for path, value in start.weights.items() if _is_trained(path)}
     if start.channels != channels:
         weights |= {path: _recoloured(value, channels) for path, value in weights.items() if _makes_colours(path)}
+    _require_same_shapes(weights, expected)
+    return {path: weights[path] for path in expected}
+
+
+def fitted_discriminator(
+    discriminator: Mapping[str, np.ndarray], expected: Mapping[str, Any], channels: int
+) -> dict[str, np.ndarray]:
+    """The discriminator's weights for a network that may have another number of channels.
+
+    Grey from RGB scores a grey image as it was scored in three equal colours. RGB from grey scores the mean of the
+    colours.
+
+    Args:
+        discriminator: Weights to start from by path.
+        expected: Weights of the new discriminator by path.
+        channels: Of the new network's images, 1 or 3.
+
+    Returns:
+        Weights by path, those of `expected` in number and shape.
+
+    Raises:
+        ValueError: The networks differ in more than their channels.
+    """
+    weights = dict(discriminator)
+    kernel = weights.get(_FROM_IMAGE)
+    if kernel is not None and kernel.shape[2] != channels:
+        # Kernels are divided by the square root of the number of channels when they are used.
+        scale = np.float32(np.sqrt(channels / kernel.shape[2]))
+        one = kernel.sum(axis=2, keepdims=True) * scale
+        weights[_FROM_IMAGE] = np.repeat(one / np.float32(channels), channels, axis=2)
     _require_same_shapes(weights, expected)
     return {path: weights[path] for path in expected}
 

@@ -29,7 +29,7 @@ from regan.gan.sampling import (
     surplus_snapshots,
     write_snapshot,
 )
-from regan.gan.start import Start, fitted
+from regan.gan.start import Start, fitted, fitted_discriminator
 from regan.gan.steps import Phases, initial_state
 from regan.gan.watchdog import require_finite
 from regan.progress import Progress
@@ -70,7 +70,7 @@ class Trainer:
         classes: The two classes of the image set, the positive one last.
         configuration: Hash of all that a resumed run must have in common with the one before.
         training_index: (pixel hash, group) of the real images.
-        start: Generator to start from; the discriminator is new in any case.
+        start: Generator to start from; the discriminator is new where it brings none.
         keep_snapshots: At most so many snapshots stay.
         checkpoint_seconds: Time between checkpoints; one is also written with every snapshot and on SIGTERM.
         on_snapshot: Called with each new snapshot's folder and its kimg; the figures it returns join the log.
@@ -157,13 +157,13 @@ class Trainer:
         return math.ceil(self.config.kimg * 1000 / self.config.batch_size)
 
     def _started(self, start: Start) -> dict[str, Any]:
-        weights = fitted(start, self._state["generator"], self.config.channels)
-        tensors = {path: ops.convert_to_tensor(value) for path, value in weights.items()}
-        return {
-            "generator": tensors,
-            "average": tensors,
-            "style_mean": ops.convert_to_tensor(start.weights[STYLE_MEAN]),
-        }
+        channels = self.config.channels
+        weights = fitted(start, self._state["generator"], channels)
+        changes: dict[str, Any] = {"generator": weights, "average": weights, "style_mean": start.weights[STYLE_MEAN]}
+        if start.discriminator is not None:
+            expected = self._state["discriminator"]
+            changes["discriminator"] = fitted_discriminator(start.discriminator, expected, channels)
+        return tree.map_structure(ops.convert_to_tensor, changes)
 
     def _restore(self) -> None:
         checkpoint = load_checkpoint(self.folder / CHECKPOINTS, configuration=self._configuration)

@@ -53,6 +53,7 @@ def import_nvidia(
 ) -> ImportedGenerator:
     """Read a generator of an official NVIDIA StyleGAN2 pickle, to start training from or to make images with.
 
+    The discriminator beside it, if it is one of ours, is kept for training to start from too.
     Needs no PyTorch, and executes nothing that the file carries: a pickle that holds other than arrays and listed names
     is refused. The weights keep NVIDIA's non-commercial terms.
 
@@ -79,21 +80,29 @@ def import_nvidia(
 
     from regan.data.imageset import file_hash
     from regan.data.output import require_free
-    from regan.nvidia.conversion import generator_config, generator_shapes, generator_weights, require_fit
-    from regan.nvidia.official import read_official
+    from regan.nvidia.conversion import (
+        generator_config,
+        generator_shapes,
+        generator_weights,
+        require_finite,
+        require_fit,
+    )
+    from regan.nvidia.official import read_pair
 
     require_free(Path(output))
-    official = read_official(file, network)
+    official, judge = read_pair(file, network)
     labels = pair if _is_conditional(official) else (label or pair[0],)
     config = generator_config(official, labels)
     weights = generator_weights(official)
     require_fit(weights, generator_shapes(config))
+    require_finite(weights)
+    discriminator, left_out = _discriminator(judge, config)
     origin = {
         "licence": LICENCE,
         "origin": {"sha256": file_hash(Path(file)), "release": official.release, "network": network},
-        "notes": _notes(official),
+        "notes": _notes(official) + left_out,
     }
-    _write(Path(output), config, weights, pair, origin, started)
+    _write(Path(output), config, weights, discriminator, pair, origin, started)
     return ImportedGenerator(Path(output), config.size, config.channels, labels, official.release, LICENCE)
 
 
@@ -125,10 +134,33 @@ def _notes(official: "Official") -> list[str]:
     ]
 
 
+def _discriminator(judge: "Official | None", config: "GanConfig") -> tuple[dict[str, Any] | None, list[str]]:
+    """Weights of the discriminator beside the generator, if it is one of ours, or why it is left out."""
+    from regan.nvidia.conversion import (
+        discriminator_shapes,
+        discriminator_weights,
+        require_finite,
+        require_fit,
+        require_our_rate,
+    )
+
+    if judge is None:
+        return None, []
+    try:
+        require_our_rate(judge, config)
+        weights = discriminator_weights(judge)
+        require_fit(weights, discriminator_shapes(config))
+    except ValueError as error:
+        return None, [f"The file's discriminator is left out; training starts with a new one. {error}"]
+    require_finite(weights)
+    return weights, []
+
+
 def _write(
     output: Path,
     config: "GanConfig",
     weights: dict[str, Any],
+    discriminator: dict[str, Any] | None,
     classes: tuple[str, ...],
     origin: dict[str, Any],
     started: float,
@@ -138,7 +170,16 @@ def _write(
     from regan.gan.folder import write_generator
 
     with writing(output) as folder:
-        write_generator(folder, 0.0, config, weights, classes=classes, training_index=(), origin=origin)
+        write_generator(
+            folder,
+            0.0,
+            config,
+            weights,
+            classes=classes,
+            training_index=(),
+            origin=origin,
+            discriminator=discriminator,
+        )
         settings = {**config.to_dict(), **origin}
         write_step(folder, "import_nvidia", {}, settings=settings, seconds=time.monotonic() - started)
     for note in origin["notes"]:

@@ -152,6 +152,27 @@ def generator_shapes(config: GanConfig) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+def discriminator_shapes(config: GanConfig) -> dict[str, tuple[int, ...]]:
+    """Shape of every array of the discriminator that is trained with such a generator, told without making it."""
+    top, name = config.maps(4), "discriminator"
+    shapes = _convolution(f"{name}/from_image", 1, config.channels, config.maps(config.size))
+    for size in config.sizes[1:]:
+        block, maps, filters = f"{name}/size_{size}", config.maps(size), config.maps(size // 2)
+        shapes |= _convolution(f"{block}/first", 3, maps, maps) | _convolution(f"{block}/second", 3, maps, filters)
+        shapes[f"{block}/shortcut/kernel"] = (1, 1, maps, filters)
+    shapes |= _convolution(f"{name}/last", 3, top + 1, top) | _dense(f"{name}/dense", 16 * top, top)
+    shapes |= _dense(f"{name}/score", top, top if config.num_labels else 1)
+    if config.num_labels:
+        shapes |= _dense(f"{name}/embedding", config.num_labels, top)
+        for index in range(config.mapping_layers):
+            shapes |= _dense(f"{name}/dense_{index}", top, top)
+    return shapes
+
+
+def _convolution(path: str, kernel: int, maps: int, filters: int) -> dict[str, tuple[int, ...]]:
+    return {f"{path}/kernel": (kernel, kernel, maps, filters), f"{path}/bias": (filters,)}
+
+
 def _dense(path: str, width: int, units: int) -> dict[str, tuple[int, ...]]:
     return {f"{path}/kernel": (width, units), f"{path}/bias": (units,)}
 
@@ -165,14 +186,24 @@ def _modulated(path: str, kernel: int, maps: int, filters: int, style_size: int)
 
 
 def require_fit(weights: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Refuse weights that are not, in number and shape, those of our network, or not finite."""
+    """Refuse weights that are not, in number and shape, those of our network."""
     other = sorted(set(weights) ^ set(shapes))
     other += [path for path in weights if path in shapes and weights[path].shape != shapes[path]]
     if other:
         raise _unlike_ours(f"{len(other)} of its arrays differ in name or shape, such as {other[0]}")
+
+
+def require_finite(weights: Mapping[str, np.ndarray]) -> None:
+    """Refuse weights that are not finite."""
     broken = [path for path, value in weights.items() if not np.isfinite(value).all()]
     if broken:
         raise ValueError(f"The weights must be finite. {broken[0]} and {len(broken) - 1} more are not.")
+
+
+def require_our_rate(judge: Official, config: GanConfig) -> None:
+    """Refuse a discriminator whose label layers learn at another rate than the generator's mapping network."""
+    if config.num_labels and (rate := _mapping_rate(judge)) != config.mapping_rate:
+        raise _unlike_ours(f"label layers learn at the rate {rate:g} instead of {config.mapping_rate:g}")
 
 
 def _require_ours(official: Official) -> None:

@@ -48,13 +48,20 @@ def read_official(file: str | Path, network: str = "G_ema") -> Official:
     """
     if network not in NETWORKS:
         raise ValueError(f"`network` must be one of {', '.join(NETWORKS)}. Received network={network!r}.")
+    return read_pair(file, network)[0]
+
+
+def read_pair(file: str | Path, network: str) -> tuple[Official, Official | None]:
+    """Read a generator and the discriminator beside it, None where the file has none. See `read_official`."""
     with Path(file).open("rb") as opened:
         size = os.fstat(opened.fileno()).st_size
         content = Unpickler(Source(opened, size), _names(StorageReader(size))).load()
     if isinstance(content, dict) and isinstance(content.get(network), Inert):
-        return _of_torch(content[network])
+        judge = content.get("D")
+        return _of_torch(content[network]), _of_torch(judge) if isinstance(judge, Inert) else None
     if isinstance(content, tuple) and len(content) == len(NETWORKS):
-        return _of_tensorflow(content[_IN_TENSORFLOW[network]])
+        generator, judge = content[_IN_TENSORFLOW[network]], content[_IN_TENSORFLOW["D"]]
+        return _of_tensorflow(generator), _of_tensorflow(judge) if isinstance(judge, Inert) else None
     refuse(f"it holds no network {network} in the way of the official releases")
 
 

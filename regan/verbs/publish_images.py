@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("regan")
 DATASHEET, AUDIT, REPORT, CHECKSUMS = "DATASHEET.md", "audit.json", "report.html", "checksums.sha256"
 NEAREST = "nearest.csv"  # of an audit: which image copies a training image
-_OF_GENERATOR = ("model.json", "weights.safetensors", "training_index.csv.gz", "distances.csv")
+_OF_GENERATOR = (
+    "model.json",
+    "weights.safetensors",
+    "discriminator.safetensors",
+    "training_index.csv.gz",
+    "distances.csv",
+)
 _IN_SHEET = 16  # released images of each class that the report shows
 
 

@@ -256,7 +256,7 @@ def _copy_snapshot(
 ) -> None:
     from regan.data.model import read_model, read_training_index, read_weights, write_model
 
-    own = ("kind", "format", "versions")
+    own = ("kind", "format", "versions", "discriminator")  # its discriminator, which the snapshot alone might have
     metadata = {name: value for name, value in read_model(snapshot, "generator").items() if name not in own}
     chosen_by = {(row.sha256, row.group) for label in labels for row in images.with_label(label)}
     write_model(

@@ -73,7 +73,8 @@ def train_gan(
             the configuration `auto`, say 2.
         start_uri: Folder of a generator to start from, or folder or address where `publish_images` keeps one below
             `label`; nothing there yet = random weights. Its preset, mapping layers, size and labels must be the new
-            ones; grey may start from RGB and RGB from grey. Read at the first start only.
+            ones; grey may start from RGB and RGB from grey. The discriminator is new unless one lies beside the
+            generator, as `import_nvidia` leaves it. Read at the first start only.
         checkpoint_uri: Where the state outlives the machine, at `<checkpoint_uri>/<label>/<hash of configuration and
             images>`, so that trainings can share it and none meets another's; it is kept when training is complete. A
             local folder is worked in. From an address (`gs://`, `s3://`) the state is fetched, and pushed there with

@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 from keras import ops
 
-from regan.data.model import read_training_index, read_weights, weights_hash
+from regan.data.checkpoint import CHECKPOINTS, save_checkpoint
+from regan.data.model import read_model, read_training_index, read_weights, weights_hash
 from regan.gan.configuration import configure
-from regan.gan.networks import GeneratorNetwork
+from regan.gan.folder import DISCRIMINATOR, read_discriminator, write_generator
+from regan.gan.inputs import TrainingImages
+from regan.gan.networks import DiscriminatorNetwork, GeneratorNetwork
 from regan.gan.sampling import STYLE_MEAN, write_snapshot
-from regan.gan.start import bring_start, fitted
+from regan.gan.start import bring_start, fitted, fitted_discriminator
+from regan.gan.trainer import Trainer
 from regan.storage import latest, push_latest
 
 
@@ -23,8 +27,21 @@ def tiny_config(**changes):
 
 def weights_of(config) -> dict[str, np.ndarray]:
     network = GeneratorNetwork.build(config, np.random.default_rng(5))
-    values = {**network.weights(), **network.constants(), STYLE_MEAN: np.ones(config.style_size, np.float32)}
-    return {path: np.asarray(ops.convert_to_numpy(value)) for path, value in values.items()}
+    return arrays({**network.weights(), **network.constants(), STYLE_MEAN: np.ones(config.style_size, np.float32)})
+
+
+def discriminator_of(config, seed=5) -> tuple[DiscriminatorNetwork, dict[str, np.ndarray]]:
+    network = DiscriminatorNetwork.build(config, np.random.default_rng(seed))
+    # Biases start at 0: of other values, each is seen to be taken.
+    random = np.random.default_rng(seed)
+    return network, {
+        path: value + random.normal(0, 0.1, value.shape).astype(np.float32)
+        for path, value in arrays(network.weights()).items()
+    }
+
+
+def arrays(weights) -> dict[str, np.ndarray]:
+    return {path: np.asarray(ops.convert_to_numpy(value)) for path, value in weights.items()}
 
 
 @pytest.fixture
@@ -146,8 +163,9 @@ def test_another_number_of_mapping_layers_is_refused_with_the_one_that_fits(thei
 
 @pytest.mark.parametrize("other", [{"size": 64}, {"latent_size": 12}], ids=str)
 def test_a_network_that_differs_in_more_is_not_cut_down_and_no_mapping_layers_are_advised(other, generator, work):
-    start = bring_start(str(generator(**{"base_maps": 128, "mapping_layers": 3, **other})), "all", work, begun=False)
-    expected = GeneratorNetwork.build(tiny_config(base_maps=128), np.random.default_rng(0)).weights()
+    made = {"base_maps": 128, "mapping_layers": 3, "labels": ("b",), **other}
+    start = bring_start(str(generator(**made)), "all", work, begun=False)
+    expected = GeneratorNetwork.build(tiny_config(base_maps=128, labels=("b",)), np.random.default_rng(0)).weights()
     with pytest.raises(ValueError, match="arrays do not fit") as refused:
         fitted(start, expected, 1)
     assert "mapping_layers" not in str(refused.value)
@@ -155,3 +173,108 @@ def test_a_network_that_differs_in_more_is_not_cut_down_and_no_mapping_layers_ar
 
 def test_the_index_of_what_trained_it_is_read_from_its_folder(generator):
     assert read_training_index(generator()) == {("a" * 64, "patient")}
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """A generator with the discriminator beside it."""
+
+    def make(**settings):
+        config, folder = tiny_config(**settings), tmp_path / "pair"
+        folder.mkdir()
+        write_generator(
+            folder,
+            1.0,
+            config,
+            weights_of(config),
+            classes=("b", "m"),
+            training_index=(),
+            discriminator=discriminator_of(config)[1],
+        )
+        return folder
+
+    return make
+
+
+def scores(config, weights, images):
+    network, _ = discriminator_of(config)
+    labels = np.eye(2, dtype="float32")[np.arange(len(images)) % 2]
+    return ops.convert_to_numpy(
+        network.scores(
+            {path: ops.convert_to_tensor(value) for path, value in weights.items()},
+            ops.convert_to_tensor(images),
+            ops.convert_to_tensor(labels),
+        )
+    )
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [(3, 1), (1, 3), (3, 3)])
+def test_grey_images_are_scored_as_they_were_in_three_equal_colours(theirs, ours, pair, work):
+    start = bring_start(str(pair(channels=theirs)), "all", work, begun=False)
+    _, expected = discriminator_of(tiny_config(channels=ours), seed=0)
+    weights = fitted_discriminator(start.discriminator, expected, ours)
+    grey = np.random.default_rng(1).uniform(-1, 1, (4, 32, 32, 1)).astype("float32")
+    shown = {channels: np.repeat(grey, channels, axis=-1) for channels in (1, 3)}
+    found = scores(tiny_config(channels=ours), weights, shown[ours])
+    np.testing.assert_allclose(
+        found, scores(tiny_config(channels=theirs), start.discriminator, shown[theirs]), rtol=1e-4
+    )
+    assert np.abs(np.diff(found)).min() > 1e-3
+
+
+def test_what_training_starts_from_is_said(pair, generator, work, tmp_path, caplog):
+    caplog.set_level(logging.INFO, "regan")
+    start = bring_start(str(pair()), "all", work, begun=False)
+    digest = read_model(tmp_path / "pair", "generator")["discriminator"]
+    assert start.about() == {"start": start.hash, "start_discriminator": digest}
+    assert f"of 1 kimg and the discriminator {digest[:12]}." in caplog.text
+    shutil.rmtree(work / "start")
+    assert bring_start(str(generator()), "all", work, begun=False).discriminator is None
+    assert "of 1 kimg and a new discriminator." in caplog.text
+
+
+@pytest.mark.parametrize("damage", ["flipped", "truncated", "removed", "another"])
+def test_a_damaged_discriminator_is_refused_and_nothing_stays(damage, pair, work):
+    folder = pair()
+    path = folder / DISCRIMINATOR
+    data = path.read_bytes()
+    if damage == "removed":
+        path.unlink()
+    else:
+        another = (folder / "weights.safetensors").read_bytes()
+        path.write_bytes(
+            {"flipped": data[:-1] + bytes([data[-1] ^ 1]), "truncated": data[:-4], "another": another}[damage]
+        )
+    with pytest.raises(ValueError, match=r"`discriminator\.safetensors` of .* must have the SHA-256"):
+        bring_start(str(folder), "all", work, begun=False)
+    assert list(work.iterdir()) == []
+
+
+def test_a_discriminator_of_another_network_is_refused(pair, work):
+    start = bring_start(str(pair()), "all", work, begun=False)
+    _, expected = discriminator_of(tiny_config(labels=("b",)))
+    with pytest.raises(ValueError, match="arrays do not fit, such as discriminator/dense_0/bias"):
+        fitted_discriminator(start.discriminator, expected, 1)
+
+
+def trainer(start, work) -> Trainer:
+    images = TrainingImages(np.zeros((4, 32, 32, 1), np.uint8), np.zeros(4, int))
+    settings = {"classes": ("b", "m"), "configuration": "c", "training_index": set(), "start": start}
+    return Trainer(tiny_config(), images, work, **settings)
+
+
+def test_training_starts_from_both_networks_and_goes_on_from_its_checkpoint(pair, work):
+    folder = pair()
+    begun = trainer(bring_start(str(folder), "all", work, begun=False), work)._state
+    kept = read_discriminator(folder, read_model(folder, "generator"))
+    assert begun["discriminator"].keys() == kept.keys()
+    assert all(np.array_equal(begun["discriminator"][path], value) for path, value in kept.items())
+    weights = read_weights(folder)
+    assert all(np.array_equal(value, weights[path]) for path, value in begun["average"].items())
+
+    later = {name: arrays(v) if isinstance(v, dict) else ops.convert_to_numpy(v) for name, v in begun.items()}
+    later["discriminator"] = {path: value + 1 for path, value in later["discriminator"].items()}
+    save_checkpoint(work / CHECKPOINTS, configuration="c", step=3, seconds=1.0, state=later)
+    again = trainer(bring_start(str(folder), "all", work, begun=True), work)
+    again._restore()
+    assert all(np.array_equal(again._state["discriminator"][path], value + 1) for path, value in kept.items())

@@ -5,13 +5,15 @@ import pytest
 
 from regan.gan.configuration import configure
 from regan.gan.folder import STYLE_MEAN
-from regan.gan.networks import GeneratorNetwork
+from regan.gan.networks import DiscriminatorNetwork, GeneratorNetwork
 from regan.nvidia.conversion import (
     clamp,
+    discriminator_shapes,
     discriminator_weights,
     generator_config,
     generator_shapes,
     generator_weights,
+    require_finite,
     require_fit,
 )
 from regan.nvidia.official import Official, read_official
@@ -89,6 +91,8 @@ def test_shapes_are_told_without_making_the_network(labels, preset):
     network = GeneratorNetwork.build(config, np.random.default_rng(0))
     made = {path: tuple(value.shape) for path, value in {**network.weights(), **network.constants()}.items()}
     assert generator_shapes(config) == made | {STYLE_MEAN: (config.style_size,)}
+    judge = DiscriminatorNetwork.build(config, np.random.default_rng(0))
+    assert discriminator_shapes(config) == {path: tuple(value.shape) for path, value in judge.weights().items()}
 
 
 @pytest.mark.parametrize(
@@ -154,12 +158,13 @@ def test_other_shapes_names_and_broken_numbers_are_refused(ours):
     shapes = generator_shapes(generator_config(ours(), ("a",)))
     weights = generator_weights(ours())
     require_fit(weights, shapes)
+    require_finite(weights)
     with pytest.raises(ValueError, match="1 of its arrays differ in name or shape, such as synthesis/other"):
         require_fit(weights | {"synthesis/other": np.zeros(1)}, shapes)
     with pytest.raises(ValueError, match="such as synthesis/start"):
         require_fit(weights | {"synthesis/start": np.zeros((4, 4, 31))}, shapes)
     with pytest.raises(ValueError, match=r"must be finite\. style_mean and 0 more"):
-        require_fit(weights | {STYLE_MEAN: np.full(64, np.nan)}, shapes)
+        require_finite(weights | {STYLE_MEAN: np.full(64, np.nan)})
 
 
 def test_a_bound_of_activations_is_told(ours):

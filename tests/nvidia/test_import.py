@@ -16,6 +16,7 @@ from regan.data.history import last_step
 from regan.data.imageset import ImageSet, file_hash
 from regan.data.model import read_model, read_training_index, read_weights
 from regan.gan.configuration import PRESETS
+from regan.gan.folder import DISCRIMINATOR, read_discriminator
 from regan.gan.sampling import Generator
 from regan.nvidia import LICENCE
 
@@ -43,8 +44,52 @@ def test_the_folder_is_that_of_a_snapshot_with_its_terms(file, rgb, official, tm
     assert set(found) == set(expected)
     for path, value in expected.items():
         np.testing.assert_array_equal(found[path], value)
+    judge = read_discriminator(made.path, model)
+    expected = official.official_weights(rgb, "D")
+    assert set(judge) == set(expected)
+    for path, value in expected.items():
+        np.testing.assert_array_equal(judge[path], value)
+    assert model["discriminator"] == file_hash(made.path / DISCRIMINATOR)
     step = last_step(made.path)
     assert (step.verb, step.settings["licence"]) == ("import_nvidia", LICENCE)
+
+
+def changed(golden, **arrays):
+    """The arrays without those that are None, and with the others in place of theirs."""
+    named = {name.replace("__", "."): value for name, value in arrays.items()}
+    return {name: named.get(name, value) for name, value in golden.items() if named.get(name, value) is not None}
+
+
+def test_a_file_without_a_discriminator_gives_a_generator_alone(rgb, pickles, write, tmp_path):
+    alone = {name: value for name, value in rgb.items() if not name.startswith("D.")}
+    data = pickles.torch_pickle(alone, judge=False)
+    folder = regan.import_nvidia(write(data), tmp_path / "generator").path
+    assert not (folder / DISCRIMINATOR).exists()
+    assert read_discriminator(folder, read_model(folder, "generator")) is None
+
+
+@pytest.mark.parametrize("arrays", [{"D__b16__skip__weight": None}, {"D__b4__out__bias": np.zeros(2)}], ids=list)
+def test_a_discriminator_unlike_ours_is_left_out_and_that_is_said(arrays, rgb, pickles, write, tmp_path, caplog):
+    folder = regan.import_nvidia(write(pickles.torch_pickle(changed(rgb, **arrays))), tmp_path / "generator").path
+    assert not (folder / DISCRIMINATOR).exists()
+    model = read_model(folder, "generator")
+    assert "discriminator" not in model
+    assert "The file's discriminator is left out; training starts with a new one." in model["notes"][0]
+    assert model["notes"][0] in caplog.text
+
+
+def test_a_discriminator_whose_label_layers_learn_otherwise_is_left_out(grey, pickles, write, tmp_path):
+    # The writer lets every `fc` learn at 0.01; here the discriminator's say another rate.
+    data = pickles.torch_pickle(grey, judge={"bias_gain": 0.5})
+    folder = regan.import_nvidia(write(data), tmp_path / "generator").path
+    assert "learn at the rate 0.5 instead of 0.01" in read_model(folder, "generator")["notes"][0]
+
+
+def test_a_discriminator_of_broken_numbers_is_refused(rgb, pickles, write, tmp_path):
+    broken = write(pickles.torch_pickle(changed(rgb, D__b4__out__bias=np.full(1, np.nan))))
+    with pytest.raises(ValueError, match="discriminator/score/bias and 0 more are not"):
+        regan.import_nvidia(broken, tmp_path / "generator")
+    assert not (tmp_path / "generator").exists()
 
 
 def test_images_are_those_of_the_official_network(file, rgb, tmp_path):
@@ -80,6 +125,8 @@ def test_grey_training_starts_from_a_network_of_another_number_of_channels(file,
     run = regan.train_gan(tmp_path / "phantoms", tmp_path / "run", mapping_layers=8, **settings).path
     model = read_model(run, "run")
     assert model["configuration"]["mapping_layers"] == 8
+    assert model["start_discriminator"] == file_hash(generator / DISCRIMINATOR)
+    assert read_model(run / "snapshots" / "kimg-000000.1", "generator")["start"] == model["start"]
     assert (model["channels"], model["licence"]) == (1, LICENCE)
 
 
@@ -97,6 +144,9 @@ def test_a_tensorflow_file_is_imported_too(rgb, pickles, write, official, tmp_pa
     assert made.release == "TensorFlow 1"
     for path, value in official.official_weights(rgb, "G").items():
         np.testing.assert_allclose(read_weights(made.path)[path], value, rtol=1e-6, atol=1e-6)
+    judge = read_discriminator(made.path, read_model(made.path, "generator"))
+    for path, value in official.official_weights(rgb, "D").items():
+        np.testing.assert_allclose(judge[path], value, rtol=1e-6, atol=1e-6)
 
 
 def test_the_source_that_a_file_carries_is_never_executed(rgb, pickles, write, tmp_path):

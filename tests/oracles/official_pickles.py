@@ -175,8 +175,8 @@ class TorchWriter:
         if name.startswith("b") and name[1:].isdigit():
             own.setdefault("architecture", "skip")
         if name.startswith("fc"):
-            own |= {"weight_gain": np.float64(0.01), "bias_gain": 0.01 if len(parameters) == 2 else 1}
-        passed = {key: value for key, value in attributes.items() if key in ("conv_clamp", "architecture")}
+            own |= {"weight_gain": np.float64(0.01), "bias_gain": attributes.get("bias_gain", 0.01)}
+        passed = {key: attributes[key] for key in ("conv_clamp", "architecture", "bias_gain") if key in attributes}
         modules = [(key, self.network(value, key, **passed)) for key, value in below.items()]
         return self.module(name, parameters=parameters, buffers=buffers, modules=modules, **own)
 
@@ -190,8 +190,8 @@ def parts(golden, prefix):
     return {name[2:]: value for name, value in golden.items() if name.startswith(f"{prefix}.")}
 
 
-def torch_pickle(golden, *, half=False, zipped=False, marker="marker", protocol=4, **attributes):
-    """The bytes of a file of the PyTorch release."""
+def torch_pickle(golden, *, half=False, zipped=False, marker="marker", protocol=4, judge=True, **attributes):
+    """The bytes of a file of the PyTorch release; `judge` is False, or what its discriminator's modules say besides."""
     with official_modules() as functions:
         writer = TorchWriter(functions, half=half, zipped=zipped, marker=str(marker))
         generator = writer.network(parts(golden, "G"), "Generator", **attributes)
@@ -199,7 +199,9 @@ def torch_pickle(golden, *, half=False, zipped=False, marker="marker", protocol=
         content = {
             "training_set_kwargs": EasyDict(class_name="training.dataset.ImageFolderDataset", path="a.zip"),
             "G": writer.network(other, "Generator"),
-            "D": writer.network(parts(golden, "D"), "Discriminator"),
+            "D": writer.network(parts(golden, "D"), "Discriminator", **(judge if judge is not True else {}))
+            if judge
+            else None,
             "G_ema": generator,
             "augment_pipe": None,
         }

@@ -32,6 +32,9 @@ def generator(folder, labels, value=1.0):
     """A generator as `select_snapshot` writes it, whose history shows a patient."""
     folder.mkdir(parents=True)
     metadata = {"labels": labels, "size": 32, "channels": 1, "licence": "Weights Licence-NC"}
+    if value == 1:  # one with a discriminator, as `import_nvidia` writes it
+        (folder / "discriminator.safetensors").write_bytes(b"weights")
+        metadata["discriminator"] = file_hash(folder / "discriminator.safetensors")
     write_model(
         folder,
         kind="generator",
@@ -83,6 +86,7 @@ def test_the_generator_of_both_classes_is_kept_with_licence_and_index_and_withou
     assert {path.name for path in (tmp_path / "kept").iterdir()} == {
         "model.json",
         "weights.safetensors",
+        "discriminator.safetensors",
         "training_index.csv.gz",
         "distances.csv",
     }

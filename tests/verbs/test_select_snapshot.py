@@ -1,5 +1,7 @@
 import csv
 import dataclasses
+import json
+import shutil
 
 import numpy as np
 import pytest
@@ -86,9 +88,11 @@ def test_the_kept_generator_is_the_snapshot_and_knows_what_chose_it(run, real, t
     from regan.data.imageset import ImageSet
     from regan.gan.sampling import Generator, snapshots
 
-    images = real()
-    found = regan.select_snapshot(run, images, tmp_path / "generator", num_images=40, truncation_psi=1.0)
+    images, run = real(), shutil.copytree(run, tmp_path / "run")
     snapshot = snapshots(run)[1]
+    original = read_model(snapshot, "generator") | {"discriminator": "0" * 64}  # which is not copied
+    (snapshot / "model.json").write_text(json.dumps(original))
+    found = regan.select_snapshot(run, images, tmp_path / "generator", num_images=40, truncation_psi=1.0)
     kept, original = read_weights(found.path), read_weights(snapshot)
     assert kept.keys() == original.keys()
     assert all(np.array_equal(kept[name], original[name]) for name in kept)
@@ -96,6 +100,7 @@ def test_the_kept_generator_is_the_snapshot_and_knows_what_chose_it(run, real, t
     model = read_model(found.path, "generator")
     assert model["selected"]["kernel_distance"] == found.kernel_distance
     assert model["selected"]["truncation_psi"] == 1.0
+    assert "discriminator" not in model
     used = {(row.sha256, row.group) for row in ImageSet.open(images).rows}
     assert read_training_index(found.path) == used | {("trained", "patient")}
     one, other = (next(iter(Generator.load(path).images([5], "b"))) for path in (found.path, snapshot))
