@@ -1,15 +1,13 @@
 """Both trainers against servers of object storage: killed at random moments, they go on with an empty disk."""
 
-import json
 import os
 import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,50 +18,21 @@ from safetensors.numpy import load_file
 import regan
 from regan.data import work
 from regan.data.checkpoint import newest_step
-from regan.gan.configuration import PRESETS
 from regan.storage import fetch, fetch_latest, latest, list_files
 from tests.servers.generations import Generations
 from tests.servers.proxy import Proxy
 from tests.servers.start import gs_server, s3_server, use_gs, use_s3
+from tests.verbs.tiny_training import process, tiny_preset, wait_until
 
-# Six steps of 52 images; a snapshot every second one.
-TINY = PRESETS["demo"] | {
-    "base_maps": 16,
-    "max_maps": 8,
-    "latent_size": 8,
-    "style_size": 8,
-    "mapping_layers": 1,
-    "batch_size": 52,
-    "path_interval": 3,
-    "r1_interval": 2,
-    "kimg": 0.3,
-    "snapshot_kimg": 0.1,
-    "log_kimg": 0.1,
-}
 GAN = {"preset": "tiny", "label": "all"}
 CLASSIFIER = {"backbone": "small", "weights": "none", "epochs": 4, "batch_size": 4}
 OFTEN = {"train_gan": 1e-9, "train_classifier": 0.2 / 60}  # minutes between checkpoints: each step, each 0.2 s
-
-PROGRAM = """
-import json, logging, sys
-logging.basicConfig(level=logging.INFO)
-from regan import backend
-from regan.gan.configuration import PRESETS
-verb, preset, inputs, settings = json.loads(sys.argv[1])
-PRESETS["tiny"] = preset
-backend.jit = lambda function: function
-import regan
-getattr(regan, verb)(*inputs, **settings)
-"""
+POLL_SECONDS = 0.02  # between questions to a server
 
 
 @pytest.fixture(scope="module", autouse=True)
-def tiny_preset() -> Iterator[None]:
-    from regan import backend
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(PRESETS, "tiny", TINY)
-        patch.setattr(backend, "jit", lambda function: function)
+def uncompiled() -> Iterator[None]:
+    with tiny_preset():
         yield
 
 
@@ -98,18 +67,10 @@ class Training:
     def address_of(self, uri: str) -> str:
         return self.address.replace(self.uri, uri)
 
-    @contextmanager
-    def process(self, output: Path, uri: str, **changes: object) -> Iterator[subprocess.Popen]:
+    def process(self, output: Path, uri: str, **changes: object) -> AbstractContextManager[subprocess.Popen]:
         """The verb in a process of its own; its messages go to `<output>.log`."""
         settings = self.settings | {"checkpoint_uri": uri, "checkpoint_minutes": OFTEN[self.verb]} | changes
-        arguments = json.dumps([self.verb, TINY, [*self.inputs, str(output)], settings])
-        with log_of(output).open("w") as log:
-            command = [sys.executable, "-c", PROGRAM, arguments]
-            with subprocess.Popen(command, stderr=log, start_new_session=True) as started:
-                try:
-                    yield started
-                finally:
-                    started.kill()
+        return process(self.verb, *self.inputs, output, messages=log_of(output), **settings)
 
 
 def trained(verb: str, inputs: list[str], settings: dict[str, object], uri: str, folder: Path) -> Training:
@@ -170,20 +131,12 @@ def weights_of(output: Path) -> dict[str, bytes]:
     return {str(path.relative_to(output)): path.read_bytes() for path in output.rglob("weights.safetensors")}
 
 
-def wait_until(condition, started: subprocess.Popen, output: Path) -> None:
-    end = time.monotonic() + 300
-    while not condition():
-        assert started.poll() is None, f"the training ended too early: {log_of(output).read_text()[-3000:]}"
-        assert time.monotonic() < end, "the moment never came"
-        time.sleep(0.02)
-
-
 def interrupted(training: Training, number: int, uri: str, output: Path, chance: random.Random) -> int:
     """Train on an empty disk until a newer state has arrived and a random time more has passed; then send a signal."""
     address = training.address_of(uri)
     before = step_at(address)
     with training.process(output, uri) as started:
-        wait_until(lambda: step_at(address) > before, started, output)
+        wait_until(lambda: step_at(address) > before, started, log_of(output), POLL_SECONDS)
         time.sleep(chance.uniform(0, 0.5))
         started.send_signal(number)
         told = time.monotonic()
@@ -272,7 +225,7 @@ def test_of_two_writers_the_older_one_loses_and_says_why(training, bucket, tmp_p
     # So much longer that it cannot end before the younger one takes over.
     longer = {"kimg": 5.0} if training.verb == "train_gan" else {"epochs": 500}
     with training.process(tmp_path / "older", uri, **longer) as older:
-        wait_until(lambda: step_at(address) > 0, older, tmp_path / "older")
+        wait_until(lambda: step_at(address) > 0, older, log_of(tmp_path / "older"), POLL_SECONDS)
         training.run(tmp_path / "younger", uri)
         assert older.wait(60) == 1
     told = log_of(tmp_path / "older").read_text()

@@ -2,13 +2,9 @@
 
 import json
 import logging
-import random
 import re
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,47 +17,17 @@ import regan
 from regan.data.history import last_step
 from regan.data.imageset import ImageSet
 from regan.data.model import read_model, read_training_index, weights_hash
-from regan.gan.configuration import PRESETS
 from regan.verbs.train_gan import TrainedGan
+from tests.verbs.tiny_training import process, tiny_preset, wait_until
 
-# Two steps of 52 images a snapshot, which are named 0.1, 0.2, 0.3; both regularisations come again after a resume.
-TINY = PRESETS["demo"] | {
-    "base_maps": 16,
-    "max_maps": 8,
-    "latent_size": 8,
-    "style_size": 8,
-    "mapping_layers": 1,
-    "batch_size": 52,
-    "path_interval": 3,
-    "r1_interval": 2,
-    "kimg": 0.3,
-    "snapshot_kimg": 0.1,
-    "log_kimg": 0.1,
-}
 NUM_STEPS = 6
 NAMES = ["kimg-000000.1", "kimg-000000.2", "kimg-000000.3"]
 LOSSES = ("generator_loss", "discriminator_loss", "r1", "path_length", "real_sign", "fake_sign")
 
-PROGRAM = """
-import json, sys
-from regan.gan.configuration import PRESETS
-preset, compiled, arguments = json.loads(sys.argv[1])
-PRESETS["tiny"] = preset
-if not compiled:
-    from regan import backend
-    backend.jit = lambda function: function
-import regan
-regan.train_gan(**arguments)
-"""
-
 
 @pytest.fixture(scope="module", autouse=True)
-def tiny_preset() -> Iterator[None]:
-    from regan import backend
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(PRESETS, "tiny", TINY)
-        patch.setattr(backend, "jit", lambda function: function)
+def uncompiled() -> Iterator[None]:
+    with tiny_preset():
         yield
 
 
@@ -126,26 +92,6 @@ def resumed_at(caplog) -> Callable[[], float]:
     """Function that tells at what kimg the last training went on, as it said in its first line."""
     caplog.set_level(logging.INFO, "regan")
     return lambda: float(re.findall(r"([\d.]+) of [\d.]+ kimg done", caplog.text)[-1])
-
-
-@contextmanager
-def process(folder: Path, *, compiled: bool = False, **arguments: object) -> Iterator[subprocess.Popen]:
-    """`train_gan` in a process of its own; its messages go to `folder/stderr`."""
-    settings = {"preset": "tiny"} | {name: str(v) if isinstance(v, Path) else v for name, v in arguments.items()}
-    command = [sys.executable, "-c", PROGRAM, json.dumps([TINY, compiled, settings])]
-    with (folder / "stderr").open("w") as messages, subprocess.Popen(command, stderr=messages) as started:
-        try:
-            yield started
-        finally:
-            started.kill()
-
-
-def wait_until(condition: Callable[[], object], started: subprocess.Popen, messages: Path) -> None:
-    end = time.monotonic() + 400
-    while not condition():
-        assert started.poll() is None, f"the training ended too early: {(messages / 'stderr').read_text()[-2000:]}"
-        assert time.monotonic() < end, "the moment never came"
-        time.sleep(0.005)
 
 
 def test_a_run_tells_what_it_is_and_holds_every_snapshot(finished):
@@ -327,19 +273,19 @@ def test_a_shorter_run_than_the_checkpoint_is_refused(finished, tmp_path):
 
 
 def test_a_second_process_in_one_work_folder_is_refused(finished, tmp_path):
-    run, held = tmp_path / "run", tmp_path / "run.checkpoint" / "images.npy"
+    run, held, messages = tmp_path / "run", tmp_path / "run.checkpoint" / "images.npy", tmp_path / "messages"
     # Compiled: the process holds the folder before it loads the framework, and is ended before it trains.
-    with process(tmp_path, compiled=True, images=finished.images, run=run) as started:
-        wait_until(held.exists, started, tmp_path)
+    with process("train_gan", finished.images, run, messages=messages, compiled=True, preset="tiny") as started:
+        wait_until(held.exists, started, messages)
         with pytest.raises(RuntimeError, match=r"Only one process may train in .*run.checkpoint"):
             regan.train_gan(finished.images, run, preset="tiny")
         assert started.poll() is None
 
 
 def test_a_killed_run_goes_on_to_the_same_bits(finished, tmp_path, resumed_at):
-    run, work = tmp_path / "run", tmp_path / "run.checkpoint"
-    with process(tmp_path, images=finished.images, run=run) as started:
-        wait_until(lambda: checkpoints(work), started, tmp_path)
+    run, work, messages = tmp_path / "run", tmp_path / "run.checkpoint", tmp_path / "messages"
+    with process("train_gan", finished.images, run, messages=messages, preset="tiny") as started:
+        wait_until(lambda: checkpoints(work), started, messages)
         started.send_signal(signal.SIGKILL)
         assert started.wait() == -signal.SIGKILL
     assert not run.exists()
@@ -353,13 +299,13 @@ def test_a_killed_run_goes_on_to_the_same_bits(finished, tmp_path, resumed_at):
 
 
 def test_sigterm_keeps_the_step_in_hand_and_the_same_command_goes_on(finished, tmp_path, resumed_at):
-    run, work = tmp_path / "run", tmp_path / "run.checkpoint"
-    with process(tmp_path, images=finished.images, run=run) as started:
+    run, work, messages = tmp_path / "run", tmp_path / "run.checkpoint", tmp_path / "messages"
+    with process("train_gan", finished.images, run, messages=messages, preset="tiny") as started:
         # The first files of the loop, in its first step: no snapshot brings a checkpoint yet.
-        wait_until((work / "tensorboard").exists, started, tmp_path)
+        wait_until((work / "tensorboard").exists, started, messages)
         started.send_signal(signal.SIGTERM)
         assert started.wait(timeout=120) == 1
-    assert "Run the same command again to go on" in (tmp_path / "stderr").read_text()
+    assert "Run the same command again to go on" in messages.read_text()
     assert not run.exists()
     kept = checkpoints(work)[-1]
     assert 1 <= steps_done(kept) < NUM_STEPS
@@ -367,56 +313,3 @@ def test_sigterm_keeps_the_step_in_hand_and_the_same_command_goes_on(finished, t
     regan.train_gan(finished.images, run, preset="tiny")
     assert resumed_at() == steps_done(kept) * 0.052
     assert hashes(run) == hashes(finished.trained.path)
-
-
-@pytest.mark.slow
-def test_ten_kills_at_any_moment_change_no_bit(finished, tmp_path):
-    settings = {"images": finished.images, "kimg": 1.2}
-    with process(tmp_path, run=tmp_path / "whole", **settings) as started:
-        assert started.wait() == 0
-
-    run, work = tmp_path / "run", tmp_path / "run.checkpoint"
-    moments = (
-        "checkpoints/.partial",
-        "snapshots/.kimg*/weights.safetensors",
-        "log.jsonl",
-        "snapshots/kimg*",
-        "checkpoints/step-*",
-    )
-    chance = random.Random(0)
-    for pattern in moments * 2:
-        before = newest(work, pattern)
-        with process(tmp_path, run=run, **settings) as started:
-            wait_until(lambda p=pattern, b=before: newest(work, p) > b, started, tmp_path)
-            time.sleep(chance.choice([0, 0, chance.uniform(0, 1)]))
-            started.send_signal(signal.SIGKILL)
-            assert started.wait() == -signal.SIGKILL
-        assert not run.exists()
-
-    with process(tmp_path, run=run, **settings) as started:
-        assert started.wait() == 0
-    assert hashes(run) == hashes(tmp_path / "whole")
-    assert log_lines(run, timed=False) == log_lines(tmp_path / "whole", timed=False)
-
-
-def newest(work: Path, pattern: str) -> float:
-    """When the newest such file was written; 0 where there is none, or one vanished while it was looked at."""
-    try:
-        return max((path.stat().st_mtime_ns for path in work.glob(pattern)), default=0)
-    except FileNotFoundError:
-        return 0
-
-
-@pytest.mark.slow
-def test_a_compiled_run_is_killed_and_goes_on_to_the_same_bits(finished, tmp_path):
-    settings = {"images": finished.images, "compiled": True}
-    with process(tmp_path, run=tmp_path / "whole", **settings) as started:
-        assert started.wait() == 0
-    run, work = tmp_path / "run", tmp_path / "run.checkpoint"
-    with process(tmp_path, run=run, **settings) as started:
-        wait_until(lambda: checkpoints(work), started, tmp_path)
-        started.send_signal(signal.SIGKILL)
-        assert started.wait() == -signal.SIGKILL
-    with process(tmp_path, run=run, **settings) as started:
-        assert started.wait() == 0
-    assert hashes(run) == hashes(tmp_path / "whole")
