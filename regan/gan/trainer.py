@@ -192,15 +192,15 @@ class Trainer:
         )
 
     def _batches(self) -> Iterator[tuple[dict[str, Any], float]]:
-        """Inputs of every step left and the seconds they were waited for; the next ones are drawn meanwhile."""
+        """Inputs of every step left, on their devices, and the seconds that took; the next ones are drawn meanwhile."""
         with ThreadPoolExecutor(1) as drawer:
             drawn = drawer.submit(self._inputs.draw, self._step)
             for step in range(self._step, self._num_steps):
                 started = time.monotonic()
                 batches = drawn.result()
-                waited = time.monotonic() - started
                 drawn = drawer.submit(self._inputs.draw, step + 1)
-                yield self._replicas.shares(batches), waited
+                shares = self._replicas.shares(batches)
+                yield shares, time.monotonic() - started
 
     def _train_step(self, batches: dict[str, Any]) -> dict[str, Any]:
         figures = self._apply(self._phases.generator, batches["generator"])
