@@ -1,9 +1,11 @@
-"""What many tests share: where the real images and the golden files lie."""
+"""What many tests share: where the real images and the golden files lie, and what official networks compute."""
 
 import os
 from pathlib import Path
 
 import pytest
+
+from tests.oracles import official_stylegan2
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
@@ -24,3 +26,9 @@ def golden() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the golden files beside REGAN_TEST_DATA (looked in {folder})")
     return folder
+
+
+@pytest.fixture(scope="session")
+def official():
+    """Our networks with the weights of official ones."""
+    return official_stylegan2

@@ -1,31 +1,15 @@
 """A tiny network and the independent implementations that the tests here compare with."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from regan.gan.configuration import configure
-
-ORACLES = Path(__file__).resolve().parents[1] / "oracles"
-
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, ORACLES / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from tests.oracles import stylegan2_loops
 
 
 @pytest.fixture(scope="session")
 def loops():
-    return load("stylegan2_loops")
-
-
-@pytest.fixture(scope="session")
-def official():
-    return load("official_stylegan2")
+    return stylegan2_loops
 
 
 def tiny_config(**changes):

@@ -1,29 +1,14 @@
 """Official files, written from the arrays of two small official networks."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-ORACLES = Path(__file__).resolve().parents[1] / "oracles"
-
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, ORACLES / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from tests.oracles import official_pickles
 
 
 @pytest.fixture(scope="session")
 def pickles():
-    return load("official_pickles")
-
-
-@pytest.fixture(scope="session")
-def official():
-    return load("official_stylegan2")
+    return official_pickles
 
 
 @pytest.fixture(scope="session")
