@@ -192,15 +192,21 @@ class Trainer:
         )
 
     def _batches(self) -> Iterator[tuple[dict[str, Any], float]]:
-        """Inputs of every step left, on their devices, and the seconds that took; the next ones are drawn meanwhile."""
+        """Inputs of every step left, and the seconds they were waited for.
+
+        Meanwhile, the next ones are drawn and moved to their devices.
+        """
         with ThreadPoolExecutor(1) as drawer:
-            drawn = drawer.submit(self._inputs.draw, self._step)
+            drawn = drawer.submit(self._drawn, self._step)
             for step in range(self._step, self._num_steps):
                 started = time.monotonic()
                 batches = drawn.result()
-                drawn = drawer.submit(self._inputs.draw, step + 1)
-                shares = self._replicas.shares(batches)
-                yield shares, time.monotonic() - started
+                waited = time.monotonic() - started
+                drawn = drawer.submit(self._drawn, step + 1)
+                yield batches, waited
+
+    def _drawn(self, step: int) -> dict[str, Any]:
+        return self._replicas.shares(self._inputs.draw(step))
 
     def _train_step(self, batches: dict[str, Any]) -> dict[str, Any]:
         figures = self._apply(self._phases.generator, batches["generator"])
