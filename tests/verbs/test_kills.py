@@ -106,9 +106,14 @@ def newest(work: Path, pattern: str) -> int:
 
 
 @pytest.fixture
-def trainings(labelled_set, tmp_path):
+def trainings(labelled_set, tmp_path, monkeypatch):
     """Function that makes a training which is left alone and one to be killed."""
     images = labelled_set(0, b=7, m=5)
+    # Compiled functions are kept between the processes, and compiled with less effort.
+    cache = f"--tf_xla_persistent_cache_directory={tmp_path / 'xla'} --tf_xla_persistent_cache_device_types=CPU"
+    monkeypatch.setenv("TF_XLA_FLAGS", cache)
+    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")
+    (tmp_path / "xla").mkdir()
 
     def make(*, compiled: bool, **changes) -> tuple[Training, Training]:
         made = []
