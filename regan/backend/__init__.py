@@ -22,6 +22,7 @@ if NAME == "tensorflow":
         convolve,
         convolve_transposed,
         describe_devices,
+        fused,
         gpu_memory,
         gradient,
         jit,
@@ -36,6 +37,7 @@ elif NAME == "jax":
         convolve,
         convolve_transposed,
         describe_devices,
+        fused,
         gpu_memory,
         gradient,
         jit,
@@ -57,6 +59,7 @@ __all__ = [
     "convolve",
     "convolve_transposed",
     "describe_devices",
+    "fused",
     "gpu_memory",
     "gradient",
     "jit",
@@ -96,8 +99,8 @@ class OneDevice:
         return jit(function)
 
     def each(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """`function`, compiled."""
-        return jit(function)
+        """`function`, which has no convolutions, compiled."""
+        return fused(function)
 
     def first(self, values: Any) -> Any:
         """The same values."""

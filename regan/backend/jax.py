@@ -36,6 +36,9 @@ def jit(function: Function) -> Function:
     return jax.jit(function)
 
 
+fused = jit  # XLA compiles all of a function here, with all that it calls
+
+
 def linear_operator(forward: Function, adjoint: Function) -> tuple[Function, Function]:
     """A linear operator and its adjoint, each with the other as its gradient.
 
