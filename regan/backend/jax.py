@@ -60,6 +60,11 @@ def linear_operator(forward: Function, adjoint: Function) -> tuple[Function, Fun
     return apply, apply_adjoint
 
 
+def leaky_relu(x: Any, slope: float) -> Any:
+    """`x` where it is positive, else `slope` times it."""
+    return jax.nn.leaky_relu(x, slope)
+
+
 def convolve(x: Any, kernel: Any, stride: int = 1) -> Any:
     """Convolution of `(n, h, w, c_in)` with `(k, k, c_in, c_out)`: same size at stride 1, no padding at stride 2."""
     if stride == 1:

@@ -78,6 +78,26 @@ def linear_operator(forward: Function, adjoint: Function) -> tuple[Function, Fun
     return apply, apply_adjoint
 
 
+def leaky_relu(x: Any, slope: float) -> Any:
+    """`x` where it is positive, else `slope` times it.
+
+    The gradient is read off the output, whose sign is that of `x`, so that TensorFlow may join the rectifier to the
+    convolution before it and need not keep `x`.
+    """
+
+    @tf.custom_gradient
+    def apply(x: Any) -> tuple[Any, Function]:
+        y = tf.nn.leaky_relu(x, slope)
+        return y, lambda upstream: gradient_at(upstream, tf.stop_gradient(y))
+
+    @tf.custom_gradient
+    def gradient_at(upstream: Any, y: Any) -> tuple[Any, Function]:
+        values = tf.raw_ops.LeakyReluGrad(gradients=upstream, features=y, alpha=slope)
+        return values, lambda upper: (gradient_at(upper, y), None)
+
+    return apply(x)
+
+
 def convolve(x: Any, kernel: Any, stride: int = 1) -> Any:
     """Convolution of `(n, h, w, c_in)` with `(k, k, c_in, c_out)`: same size at stride 1, no padding at stride 2."""
     return tf.nn.conv2d(x, kernel, stride, "SAME" if stride == 1 else "VALID")

@@ -31,7 +31,7 @@ def as_computed(x: Any, compute: str) -> Any:
 
 def leaky_relu(x: Any) -> Any:
     """Leaky rectifier of slope 0.2, times sqrt 2 so that the signal keeps its variance."""
-    return ops.leaky_relu(x, 0.2) * math.sqrt(2)
+    return backend.leaky_relu(x, 0.2) * math.sqrt(2)
 
 
 def normalise_second_moment(x: Any) -> Any:
