@@ -245,3 +245,52 @@ def test_another_framework_is_refused():
 
 if __name__ == "__main__":
     np.savez(sys.argv[1], **compute())
+
+
+def test_the_rectifier_has_the_gradients_of_its_two_slopes():
+    from keras import ops
+
+    from regan import backend
+
+    x = ops.convert_to_tensor(np.array([-2.0, -0.5, 0.5, 3.0], np.float32))
+    upstream = ops.convert_to_tensor(np.array([1.0, 2.0, 3.0, 4.0], np.float32))
+
+    def slopes(upstream, x):
+        return backend.gradient(lambda x: ops.sum(upstream * backend.leaky_relu(x, 0.2)))(x)
+
+    def squared(upstream, x):
+        return ops.sum(ops.square(slopes(upstream, x)))
+
+    for wrap in (lambda function: function, backend.jit):
+        found = [
+            wrap(lambda x: backend.leaky_relu(x, 0.2))(x),
+            wrap(slopes)(upstream, x),
+            wrap(lambda upstream, x: backend.gradient(lambda u: squared(u, x))(upstream))(upstream, x),
+            wrap(lambda upstream, x: backend.gradient(lambda x: squared(upstream, x) + 0 * ops.sum(x))(x))(upstream, x),
+        ]
+        expected = [[-0.4, -0.1, 0.5, 3.0], [0.2, 0.4, 3.0, 4.0], [0.08, 0.16, 6.0, 8.0], [0.0] * 4]
+        for value, known in zip(found, expected, strict=True):
+            np.testing.assert_allclose(ops.convert_to_numpy(value), known, rtol=1e-6)
+
+
+REGULARISED = """
+import numpy as np
+from keras import ops
+from regan import backend
+x, kernel = ops.ones((2, 8, 8, 3)), ops.ones((3, 3, 3, 3))
+def score(kernel, x):
+    return ops.sum(backend.leaky_relu(backend.convolve(x, kernel) + kernel[0, 0, 0], 0.2))
+def penalty(kernel, x):
+    return ops.sum(ops.square(backend.gradient(lambda x: score(kernel, x))(x))), {}
+print(float(backend.jit(backend.value_and_gradient(penalty))(kernel, x)[0][0]))
+"""
+
+
+def test_tensorflow_optimises_the_graph_of_a_gradient_of_a_gradient_without_complaint():
+    """Its pass that joins convolution, bias and rectifier fails where a gradient reads the sum of the former two."""
+    pytest.importorskip("tensorflow")
+    settings = environment("tensorflow") | {"TF_CPP_MIN_LOG_LEVEL": "2"}
+    done = subprocess.run([sys.executable, "-c", REGULARISED], env=settings, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) > 0
+    assert "failed" not in done.stderr
