@@ -18,6 +18,7 @@ def train_gan(
     preset: str = "config-e",
     kimg: float = 0.0,
     keep_snapshots: int = 25,
+    features: str = "",
     augment: str = "mirror",
     precision: str = "float32",
     mapping_layers: int = 0,
@@ -35,6 +36,8 @@ def train_gan(
         preset: Row of the table of presets: "demo", "config-e" or "config-f".
         kimg: Length of training in thousands of real images shown; 0 = the preset's.
         keep_snapshots: Snapshots kept at most, thinned evenly as training goes on.
+        features: What the distances of each snapshot to the real images, shown in TensorBoard while training goes on,
+            are measured on: "radiomic", or a keras.applications network; empty = not measured.
         augment: What is done to images before the discriminator sees them: "none"; "mirror" = real ones are flipped
             left to right at random; "ada" = adaptive augmentation besides, for a few thousand images or fewer.
         precision: "float32", or "bfloat16" = the convolutions at the four largest image sizes in half precision, which
@@ -64,6 +67,7 @@ def train_gan(
         preset=preset,
         kimg=kimg,
         keep_snapshots=keep_snapshots,
+        features=features,
         augment=augment,
         precision=precision,
         mapping_layers=mapping_layers,

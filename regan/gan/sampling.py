@@ -1,5 +1,6 @@
 """Images from a trained generator, and the snapshots of a run."""
 
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -249,6 +250,8 @@ def write_snapshot(
 ) -> Path:
     """Write the averaged generator as `snapshots/kimg-NNNNNN.N` of a run; `origin` is what it started from."""
     path = run / SNAPSHOTS / f"kimg-{kimg:08.1f}"
+    for left in path.parent.glob(f".{path.name}.*"):  # by a process that was killed while it wrote this one
+        shutil.rmtree(left)
     with writing(path) as folder:
         write_generator(folder, kimg, config, weights, classes=classes, training_index=training_index, origin=origin)
     return path

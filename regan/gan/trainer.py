@@ -73,7 +73,8 @@ class Trainer:
         start: Generator to start from; the discriminator is new where it brings none.
         keep_snapshots: At most so many snapshots stay.
         checkpoint_seconds: Time between checkpoints; one is also written with every snapshot and on SIGTERM.
-        on_snapshot: Called with each new snapshot's folder and its kimg; the figures it returns join the log.
+        on_snapshot: Called with each new snapshot's folder and its kimg; the figures it returns are shown in
+            TensorBoard.
         on_checkpoint: Called when all that makes the state lies in `folder`: after the first and the last checkpoint,
             on SIGTERM, and after a checkpoint when `checkpoint_seconds` have passed since the last call.
         devices: How many devices share each batch; 0 = as many of the visible ones as can.

@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from regan.data.imageset import ImageSet
-    from regan.progress import Progress
-    from regan.quality.features import FeatureExtractor
+    from regan.quality.snapshots import Features, SnapshotMeasure
 
 _LOG = logging.getLogger("regan")
 DISTANCES = "distances.csv"
@@ -75,14 +74,15 @@ def select_snapshot(
     from regan.data.imageset import ImageSet
     from regan.data.output import require_free, writing
     from regan.quality.features import feature_extractor
+    from regan.quality.snapshots import SnapshotMeasure
 
     require_free(Path(generator))
     image_set = ImageSet.open(images)
     paths, labels = _open_run(run, image_set)
     extractor = feature_extractor(features)
-    real = _real_features(image_set, labels, extractor)
+    measure = SnapshotMeasure(image_set, labels, extractor, seed=seed)
     sample = _Sample(labels, num_images // len(labels), truncation_psi, seed)
-    rows, best, kept = _measure_all(paths, real, extractor, sample)
+    rows, best, kept = _measure_all(paths, measure, sample)
     settings = {
         "extractor": extractor.name,
         "extractor_hash": extractor.hash,
@@ -99,7 +99,7 @@ def select_snapshot(
             folder,
             {"run": run, "images": images},
             settings,
-            figures | _floor(*kept, seed),
+            figures | _floor(measure.real, kept, seed),
             rows,
             time.monotonic() - started,
         )
@@ -117,9 +117,6 @@ class _Sample:
     seed: int
 
 
-_Features = dict[str, "np.ndarray"]  # by class, on the scale of the real images
-
-
 def _require_settings(num_images: int, truncation_psi: float, seed: int) -> None:
     from regan.quality.distances import LEAST_IMAGES
 
@@ -134,7 +131,7 @@ def _require_settings(num_images: int, truncation_psi: float, seed: int) -> None
 def _open_run(run: str | Path, images: "ImageSet") -> tuple[list[Path], tuple[str, ...]]:
     """Snapshots of the run and the classes that it makes; ValueError where the images do not fit."""
     from regan.data.model import read_model
-    from regan.quality.distances import LEAST_IMAGES
+    from regan.quality.snapshots import require_images
 
     model = read_model(run, "run")
     if (model["size"], model["channels"]) != (images.size, images.channels):
@@ -143,12 +140,7 @@ def _open_run(run: str | Path, images: "ImageSet") -> tuple[list[Path], tuple[st
             f"{images.size} pixels and {images.channels} channels for a run of {model['size']} and {model['channels']}."
         )
     labels = tuple(model["labels"])
-    for label in labels:
-        if images.counts.get(label, 0) < LEAST_IMAGES:
-            raise ValueError(
-                f"There must be at least {LEAST_IMAGES} real images of each class of the run ({', '.join(labels)}). "
-                f"Received {images.counts.get(label, 0)} of {label} in {images.path}."
-            )
+    require_images(images, labels)
     from regan.gan.sampling import snapshots
 
     paths = snapshots(run)
@@ -159,67 +151,33 @@ def _open_run(run: str | Path, images: "ImageSet") -> tuple[list[Path], tuple[st
     return paths, labels
 
 
-def _real_features(images: "ImageSet", labels: tuple[str, ...], extractor: "FeatureExtractor") -> _Features:
-    from regan.quality.features import batch_size
-
-    num = batch_size(images.size, images.channels)
-    return {label: extractor(batch for batch, _ in images.batches(num, images.with_label(label))) for label in labels}
-
-
 def _measure_all(
-    paths: list[Path], real: _Features, extractor: "FeatureExtractor", sample: _Sample
-) -> tuple[list[dict[str, Any]], int, tuple[_Features, _Features]]:
-    """A row of distances for each snapshot, the best one's number, and the (real, synthetic) features behind it."""
-    import numpy as np
-
+    paths: list[Path], measure: "SnapshotMeasure", sample: _Sample
+) -> tuple[list[dict[str, Any]], int, "Features"]:
+    """A row of distances for each snapshot, the best one's number, and the synthetic features behind it."""
+    from regan.gan.sampling import Generator
     from regan.progress import Progress
 
-    scale = extractor.scale(np.concatenate(list(real.values())))
-    scaled = {label: scale(values) for label, values in real.items()}
     rows: list[dict[str, Any]] = []
-    best, kept = 0, scaled
-    total = len(paths) * sample.per_class * len(sample.labels)
-    with Progress("Measure snapshots", total) as progress:
+    best, kept = 0, measure.real
+    seeds = range(sample.seed, sample.seed + sample.per_class)
+    with Progress("Measure snapshots", len(paths) * sample.per_class * len(sample.labels)) as progress:
         for path in paths:
-            kimg, raw = _synthetic_features(path, extractor, sample, progress)
-            synthetic = {label: scale(values) for label, values in raw.items()}
-            rows.append({"kimg": kimg} | _row(scaled, synthetic, sample.seed))
+            generator = Generator.load(path)
+
+            def counted(label: str, generator: Generator = generator) -> Iterator["np.ndarray"]:
+                for batch in generator.images(seeds, label, sample.truncation_psi):
+                    yield batch
+                    progress.advance(len(batch), kimg=generator.kimg)
+
+            row, synthetic = measure(counted)
+            rows.append({"kimg": generator.kimg} | row)
             if rows[-1]["kernel_distance"] <= rows[best]["kernel_distance"]:
                 best, kept = len(rows) - 1, synthetic
-    return rows, best, (scaled, kept)
+    return rows, best, kept
 
 
-def _synthetic_features(
-    snapshot: Path, extractor: "FeatureExtractor", sample: _Sample, progress: "Progress"
-) -> tuple[float, _Features]:
-    from regan.gan.sampling import Generator
-
-    generator = Generator.load(snapshot)
-    seeds = range(sample.seed, sample.seed + sample.per_class)
-
-    def counted(label: str) -> Iterator["np.ndarray"]:
-        for batch in generator.images(seeds, label, sample.truncation_psi):
-            yield batch
-            progress.advance(len(batch), kimg=generator.kimg)
-
-    return generator.kimg, {label: extractor(counted(label)) for label in sample.labels}
-
-
-def _row(real: _Features, synthetic: _Features, seed: int) -> dict[str, Any]:
-    from regan.quality.distances import distances, mean_distances
-
-    of_class = {label: distances(real[label], synthetic[label], seed=seed) for label in real}
-    mean = mean_distances(list(of_class.values()))
-    return {
-        "kernel_distance": mean.kernel.value,
-        "kernel_distance_standard_error": mean.kernel.standard_error,
-        "frechet_distance": mean.frechet,
-        "num_images": sum(map(len, synthetic.values())),
-        **{f"kernel_distance_{label}": one.kernel.value for label, one in of_class.items()},
-    }
-
-
-def _floor(real: _Features, synthetic: _Features, seed: int) -> dict[str, float]:
+def _floor(real: "Features", synthetic: "Features", seed: int) -> dict[str, float]:
     """What two halves of the real images give, and the kept snapshot at the same numbers of images."""
     import numpy as np
 

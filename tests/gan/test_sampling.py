@@ -119,6 +119,14 @@ def test_a_snapshot_is_a_generator(tmp_path, config, generator):
     assert np.array_equal(images_of(loaded, [5]), images_of(generator, [5]))
 
 
+def test_what_a_killed_process_left_of_a_snapshot_goes_when_it_is_written_again(tmp_path, config):
+    left = tmp_path / "snapshots" / ".kimg-000012.0.partial-x1y2"
+    left.mkdir(parents=True)
+    (left / "weights.safetensors").write_bytes(b"half")
+    write_snapshot(tmp_path, 12.0, config, weights_of(config), classes=("b", "m"), training_index=())
+    assert [path.name for path in (tmp_path / "snapshots").iterdir()] == ["kimg-000012.0"]
+
+
 def test_an_unconditional_generator_makes_its_one_class(config):
     single = dataclasses.replace(config, labels=("malignant",))
     generator = Generator(single, weights_of(single), classes=("benign", "malignant"))

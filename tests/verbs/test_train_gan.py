@@ -313,3 +313,27 @@ def test_sigterm_keeps_the_step_in_hand_and_the_same_command_goes_on(finished, t
     regan.train_gan(finished.images, run, preset="tiny")
     assert resumed_at() == steps_done(kept) * 0.052
     assert hashes(run) == hashes(finished.trained.path)
+
+
+def test_tensorboard_shows_the_distances_of_each_snapshot_that_select_snapshot_finds(labelled_set, tmp_path, caplog):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    images = labelled_set(0, b=9, m=8)
+    with caplog.at_level(logging.INFO, "regan"):
+        run = regan.train_gan(images, tmp_path / "run", preset="tiny", kimg=0.2, features="radiomic").path
+    settings = {"features": "radiomic", "num_images": 2000, "truncation_psi": 1.0, "seed": 0}
+    regan.select_snapshot(run, images, tmp_path / "generator", **settings)
+    rows = last_step(tmp_path / "generator").tables["distances"]
+    assert len(rows) == 2
+    shown = EventAccumulator(str(run / "tensorboard")).Reload()
+    for name in ("kernel_distance", "frechet_distance"):
+        values = [event.value for event in shown.Scalars(f"snapshot/{name}")]
+        assert values == pytest.approx([row[name] for row in rows], rel=1e-5)
+        assert values[0] != values[1]
+    assert caplog.text.count("Snapshot of 0.") == 2
+
+
+def test_distances_of_too_few_images_are_refused_before_training(finished, tmp_path):
+    with pytest.raises(ValueError, match="at least 8 real images of each class"):
+        regan.train_gan(finished.images, tmp_path / "run", preset="tiny", features="radiomic")
+    assert not (tmp_path / "run").exists()
