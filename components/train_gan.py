@@ -22,6 +22,8 @@ def train_gan(
     augment: str = "mirror",
     precision: str = "float32",
     mapping_layers: int = 0,
+    batch_size: int = 0,
+    r1_gamma: float = 0.0,
     start_uri: str = "",
     checkpoint_uri: str = "",
     checkpoint_minutes: float = 10.0,
@@ -44,6 +46,8 @@ def train_gan(
             is quicker on GPUs that have units for it.
         mapping_layers: Dense layers of the mapping network, such as those of an official network to start from; 0 = the
             preset's.
+        batch_size: Images a step, a multiple of 4; 0 = the preset's.
+        r1_gamma: Weight of R1, which holds the discriminator back; 0 = the preset's for the images' size.
         start_uri: Folder or gs:// or s3:// address of a generator to start from, such as the last released one;
             empty, or nothing there yet = from random weights.
         checkpoint_uri: Stable gs:// or s3:// address, or mounted folder, for the state to resume from after a lost
@@ -71,6 +75,8 @@ def train_gan(
         augment=augment,
         precision=precision,
         mapping_layers=mapping_layers,
+        batch_size=batch_size,
+        r1_gamma=r1_gamma,
         start_uri=start_uri,
         checkpoint_uri=checkpoint_uri,
         checkpoint_minutes=checkpoint_minutes,

@@ -92,7 +92,7 @@ def save_checkpoint(folder: Path, *, configuration: str, step: int, seconds: flo
     metadata = {"configuration": configuration, "step": str(step), "seconds": repr(seconds)}
     data = save(_flatten(state), metadata)
     path = folder / f"step-{step:09d}-{hashlib.sha256(data).hexdigest()}.safetensors"
-    _write_synced(path, data)
+    write_synced(path, data)
     for old in checkpoint_files(folder)[:-KEPT]:
         old.unlink()
     return path
@@ -102,16 +102,22 @@ def load_checkpoint(folder: Path, *, configuration: str) -> Checkpoint | None:
     """The newest whole checkpoint; None where there is none.
 
     Raises:
-        ValueError: It belongs to another configuration or other images.
+        ValueError: It belongs to another configuration or other images, or none of those that are there is whole.
     """
-    for path in reversed(checkpoint_files(folder)):
+    paths = checkpoint_files(folder)
+    for path in reversed(paths):
         data = path.read_bytes()
         if hashlib.sha256(data).hexdigest() != path.stem.rsplit("-", 1)[1]:
-            _LOG.warning("Checkpoint %s is damaged; the one before it is used.", path.name)
+            _LOG.warning("Checkpoint %s is damaged; the one before it is used, if there is one.", path.name)
             continue
         metadata = _metadata(data)
         require_own(configuration, metadata["configuration"], folder)
         return Checkpoint(int(metadata["step"]), float(metadata["seconds"]), _nest(load(data)))
+    if paths:
+        raise ValueError(
+            f"One of the checkpoints must be whole, to go on from it. Received {len(paths)} in {folder}, all damaged. "
+            "Bring one back from a backup, or move that folder away to begin anew; nothing was changed."
+        )
     return None
 
 
@@ -129,7 +135,8 @@ def _step(path: Path) -> int:
     return int(path.stem.split("-")[1])
 
 
-def _write_synced(path: Path, data: bytes) -> None:
+def write_synced(path: Path, data: bytes) -> None:
+    """Write a file beside and rename it when its bytes are on the disk; one process at a time in a folder."""
     partial = path.parent / ".partial"
     with partial.open("wb") as file:
         file.write(data)

@@ -97,6 +97,8 @@ class GanConfig:
                 "`mapping_layers` must be at least 1; `configure` takes the preset's for 0. "
                 f"Received mapping_layers={self.mapping_layers}."
             )
+        if not self.r1_gamma >= 0:
+            raise ValueError(f"`r1_gamma` must be 0 or more. Received r1_gamma={self.r1_gamma}.")
         if self.batch_size < 4 or self.batch_size % 4:
             raise ValueError(
                 "`batch_size` must be a multiple of 4, because the discriminator compares groups of four images. "

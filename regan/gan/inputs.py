@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from regan.data.checkpoint import contents_hash
+from regan.data.checkpoint import contents_hash, write_synced
 from regan.data.imageset import ImageRow, ImageSet
 from regan.gan.augmentation.draws import draw_transforms, mirror
 from regan.gan.configuration import GanConfig
@@ -70,7 +70,7 @@ def decode(images: ImageSet, rows: Sequence[ImageRow], labels: Sequence[str], fo
     contents = contents_hash(rows)
     if not (path.is_file() and note.is_file() and json.loads(note.read_text())["contents"] == contents):
         _write_pixels(images, rows, path)
-        note.write_text(json.dumps({"contents": contents}))
+        write_synced(note, json.dumps({"contents": contents}).encode())
     return TrainingImages(np.load(path, mmap_mode="r"), classes)
 
 
@@ -83,6 +83,8 @@ def _write_pixels(images: ImageSet, rows: Sequence[ImageRow], path: Path) -> Non
             pixels[index] = image
             progress.advance()
     pixels.flush()
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
     os.replace(partial, path)
 
 

@@ -1,7 +1,7 @@
 """Images from a trained generator, and the snapshots of a run."""
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
@@ -152,7 +152,7 @@ class Generator:
             remaining, others = iter(seeds), iter(mixing.seeds if mixing else ())
             while part := tuple(islice(remaining, self.batch_size)):
                 drawn = drawer.submit(self._draw, part, noise)
-                mixed = (self._latents(tuple(islice(others, len(part)))), np.int32(mixing.cut)) if mixing else None
+                mixed = (self._latents(_as_many(others, part)), np.int32(mixing.cut)) if mixing else None
                 if pending is not None:
                     yield self._compute(*pending, label_number, psi)
                 pending = (drawn, mixed, len(part))
@@ -238,6 +238,13 @@ def _require_same_paths(expected: set[str], received: set[str]) -> None:
         )
 
 
+def _as_many(seeds: Iterator[int], part: Sequence[int]) -> tuple[int, ...]:
+    taken = tuple(islice(seeds, len(part)))
+    if len(taken) < len(part):
+        raise ValueError("There must be as many mixing seeds as seeds. Received fewer: name one for each image.")
+    return taken
+
+
 def write_snapshot(
     run: Path,
     kimg: float,
@@ -249,7 +256,8 @@ def write_snapshot(
     origin: Mapping[str, str] = MappingProxyType({}),
 ) -> Path:
     """Write the averaged generator as `snapshots/kimg-NNNNNN.N` of a run; `origin` is what it started from."""
-    path = run / SNAPSHOTS / f"kimg-{kimg:08.1f}"
+    # Rounded down: a run that goes on from here or later must not take it for one that is yet to come.
+    path = run / SNAPSHOTS / f"kimg-{round(kimg * 1000) // 100 / 10:08.1f}"
     for left in path.parent.glob(f".{path.name}.*"):  # by a process that was killed while it wrote this one
         shutil.rmtree(left)
     with writing(path) as folder:

@@ -75,7 +75,7 @@ def bring_start(start_uri: str, label: str, work: Path, *, begun: bool) -> Start
         with tempfile.TemporaryDirectory(dir=work, prefix=f"{START}-") as scratch:
             found = _found(start_uri, label, Path(scratch))
             if found is None:
-                _LOG.info("Nothing lies at %s yet: training starts from random weights.", start_uri)
+                _LOG.warning("Nothing lies at %s yet: training starts from random weights.", start_uri)
                 return None
             read_discriminator(found, read_model(found, "generator"))
             with writing(place) as folder:

@@ -236,8 +236,11 @@ class Trainer:
             log.flush(self.kimg)
         if is_last or self._is_due(self.config.snapshot_kimg):
             log.flush(self.kimg)
-            self._snapshot(log)
-            self._checkpoint(log, offer=is_last or stop.requested)
+            path = self._snapshot(log)
+            # Measuring may take longer than a lost machine gives notice, and it may fail: the state is kept first.
+            self._checkpoint(log, offer=is_last or stop.requested or self.on_snapshot is not None)
+            if not stop.requested:
+                self._measure(path, log)
         elif stop.requested or time.monotonic() - self._checkpointed >= self.checkpoint_seconds:
             log.require_sane()
             self._checkpoint(log, offer=True)
@@ -267,7 +270,7 @@ class Trainer:
             self._offered = self._checkpointed
             self._on_checkpoint()
 
-    def _snapshot(self, log: TrainingLog) -> None:
+    def _snapshot(self, log: TrainingLog) -> Path:
         weights = tree.map_structure(ops.convert_to_numpy, self._averaged_weights())
         require_finite(weights)
         path = write_snapshot(
@@ -280,11 +283,18 @@ class Trainer:
             origin=self._origin,
         )
         log.write_samples(self.kimg, contact_sheet(self._samples()))
-        if self.on_snapshot is not None:
-            log.write_snapshot_figures(self.kimg, self.on_snapshot(path, self.kimg) or {})
         by_kimg = {snapshot_kimg(path): path for path in snapshots(self.folder)}
         for kimg in surplus_snapshots(sorted(by_kimg), self.keep_snapshots):
             shutil.rmtree(by_kimg[kimg])
+        return path
+
+    def _measure(self, path: Path, log: TrainingLog) -> None:
+        if self.on_snapshot is None:
+            return
+        try:
+            log.write_snapshot_figures(self.kimg, self.on_snapshot(path, self.kimg) or {})
+        except (ValueError, OSError, RuntimeError) as error:
+            _LOG.warning("Snapshot %s could not be measured, training goes on: %s", path.name, error)
 
     def _averaged_weights(self) -> dict[str, Any]:
         state = self._replicas.first({name: self._state[name] for name in ("average", "style_mean")})

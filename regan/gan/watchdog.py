@@ -11,8 +11,8 @@ _LARGEST = {"_loss": 100.0, "path_length": 1000.0}  # by the end of the figure's
 _LINES = 5  # so many lines of the log must say that the discriminator has won
 _WON_SIGN, _WON_LOSS = 0.999, 10.0
 _ADVICE = (
-    "The last snapshot and checkpoint are from before and are kept. Train anew with another `seed`, a smaller learning "
-    "rate or a larger `r1_gamma`"
+    "The last snapshot and checkpoint are from before and are kept. Train anew with another `seed` or a larger "
+    "`r1_gamma`"
 )
 
 

@@ -54,6 +54,8 @@ def train_gan(
     augment: Literal["none", "mirror", "ada"] = "mirror",
     precision: Literal["float32", "bfloat16"] = "float32",
     mapping_layers: int = 0,
+    batch_size: int = 0,
+    r1_gamma: float = 0.0,
     start_uri: str = "",
     checkpoint_uri: str = "",
     checkpoint_minutes: float = 10.0,
@@ -61,6 +63,8 @@ def train_gan(
     seed: int = 0,
 ) -> TrainedGan:
     """Train a StyleGAN2 on an image set, or go on with an interrupted training: run the same command again.
+
+    On a CPU with as many cores, an interrupted training ends with the same weights bit for bit as one that was not.
 
     Args:
         images: Image set to learn from.
@@ -79,14 +83,17 @@ def train_gan(
             quicker on GPUs that have units for it; weights, losses and images stay `float32`.
         mapping_layers: Dense layers of the mapping network; 0 takes the preset's. To start from an official network of
             the configuration `auto`, say 2.
+        batch_size: Images a step, a multiple of 4; 0 takes the preset's. Their number decides what memory a GPU needs.
+        r1_gamma: Weight of R1, which holds the discriminator back; 0 takes the preset's for the images' size.
         start_uri: Folder of a generator to start from, or folder or address where `publish_images` keeps one below
             `label`; nothing there yet = random weights. Its preset, mapping layers, size and labels must be the new
             ones; grey may start from RGB and RGB from grey. The discriminator is new unless one lies beside the
             generator, as `import_nvidia` leaves it. Read at the first start only.
-        checkpoint_uri: Where the state outlives the machine, at `<checkpoint_uri>/<label>/<hash of configuration and
-            images>`, so that trainings can share it and none meets another's; it is kept when training is complete. A
-            local folder is worked in. From an address (`gs://`, `s3://`) the state is fetched, and pushed there with
-            each checkpoint and on SIGTERM; TensorBoard, pointed to `checkpoint_uri`, shows all that lies below.
+        checkpoint_uri: Where the state outlives the machine, at `<checkpoint_uri>/<label>/<hash of configuration,
+            start_uri and images>`, so that trainings can share it and none meets another's; it is kept when training is
+            complete. A local folder is worked in. From an address (`gs://`, `s3://`) the state is fetched, and pushed
+            there with each checkpoint and on SIGTERM; TensorBoard, pointed to `checkpoint_uri`, shows all that lies
+            below.
         checkpoint_minutes: Longest time between checkpoints; one is also written with every snapshot.
         devices: How many devices share each batch, in shares of a multiple of 4 images; 0 = as many of the visible ones
             as can. Their number may change when training goes on.
@@ -117,9 +124,10 @@ def train_gan(
         raise ValueError(f"`keep_snapshots` must be at least 2. Received keep_snapshots={keep_snapshots}.")
     source = ImageSet.open(images)
     rows = source.rows if label == "all" else source.with_label(label)
-    if not rows:
-        raise ValueError(f"There must be images to learn from. {images} has none of label={label!r}.")
     labels = source.classes if label == "all" else (label,)
+    for name in labels:
+        if not source.counts.get(name):
+            raise ValueError(f"There must be images of each class to learn from. {images} has none of label={name!r}.")
     config = configure(
         preset,
         size=source.size,
@@ -130,9 +138,11 @@ def train_gan(
         augment=augment,
         precision=precision,
         mapping_layers=mapping_layers,
+        **{name: value for name, value in {"batch_size": batch_size, "r1_gamma": r1_gamma}.items() if value},
     )
     training_index = {(row.sha256, row.group) for row in rows} | source.training_index()
-    identity = identity_hash(verb="train_gan", configuration=config.hash(), images=contents_hash(rows))
+    own = {"start_uri": start_uri} if start_uri else {}
+    identity = identity_hash(verb="train_gan", configuration=config.hash(), images=contents_hash(rows), **own)
     files = StateFiles(fixed=("snapshots", "start"), growing=("log.jsonl", "tensorboard"), board="tensorboard")
     with working(Path(run), checkpoint_uri, files=files, configuration=identity, label=label) as work:
         # Only now: the framework takes seconds to load, and a wrong call should not wait for it.

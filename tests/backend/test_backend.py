@@ -96,13 +96,8 @@ def training() -> dict[str, np.ndarray]:
 
 
 def compute() -> dict[str, np.ndarray]:
-    """Everything that is compared, uncompiled in TensorFlow, whose compiler takes a minute for it."""
-    from regan import backend
-
-    with pytest.MonkeyPatch.context() as patch:
-        if backend.NAME == "tensorflow":
-            patch.setattr(backend, "jit", lambda function: function)
-        return convolutions() | training()
+    """Everything that is compared, the phases of training compiled as they are when it goes on."""
+    return convolutions() | training()
 
 
 def environment(backend: str) -> dict[str, str]:

@@ -48,6 +48,14 @@ def test_a_damaged_one_is_noticed_and_the_one_before_it_used(tmp_path, damage, c
     assert "damaged" in caplog.text
 
 
+def test_where_no_checkpoint_is_whole_nothing_begins_anew(tmp_path):
+    for step in (1, 2):
+        path = save(tmp_path, step)
+        path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(ValueError, match=r"must be whole, to go on from it\. Received 2"):
+        load_checkpoint(tmp_path, configuration="a")
+
+
 def test_a_process_killed_while_writing_leaves_nothing_that_is_taken_for_whole(tmp_path):
     save(tmp_path, 1)
     (tmp_path / ".partial").write_bytes(b"half of a checkpo")

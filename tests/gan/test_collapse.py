@@ -127,6 +127,19 @@ def test_the_command_ends_with_status_one_and_says_why(tmp_path, monkeypatch, ca
     assert (tmp_path / "run.checkpoint").is_dir()
 
 
+def test_a_snapshot_that_cannot_be_measured_is_kept_and_training_goes_on(tmp_path, caplog):
+    trainer = trainer_of(tmp_path)
+
+    def fails(path, kimg):
+        assert load_checkpoint(tmp_path / CHECKPOINTS, configuration="nine").step == 5  # the state is kept before
+        raise ValueError("no features")
+
+    trainer.on_snapshot = fails
+    assert trainer.run().kimg == 0.1
+    assert len(snapshots(tmp_path)) == 1
+    assert "could not be measured, training goes on: no features" in caplog.text
+
+
 def test_the_log_and_tensorboard_show_all_that_there_is_to_see(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

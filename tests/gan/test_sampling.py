@@ -119,6 +119,20 @@ def test_a_snapshot_is_a_generator(tmp_path, config, generator):
     assert np.array_equal(images_of(loaded, [5]), images_of(generator, [5]))
 
 
+def test_too_few_seeds_to_mix_with_are_refused(generator):
+    with pytest.raises(ValueError, match="as many mixing seeds as seeds"):
+        images_of(generator, [1, 2], mixing=Mixing([3], 4))
+
+
+def test_a_snapshot_is_named_by_what_it_surely_has(tmp_path, config):
+    # Rounded up, the name would be that of a snapshot beyond the checkpoint from which a run goes on.
+    names = {}
+    for kimg in (80.064, 0.1, 0.3, 2.0, 24.048):
+        settings = {"classes": ("b", "m"), "training_index": ()}
+        names[kimg] = snapshot_kimg(write_snapshot(tmp_path, kimg, config, weights_of(config), **settings))
+    assert names == {80.064: 80.0, 0.1: 0.1, 0.3: 0.3, 2.0: 2.0, 24.048: 24.0}
+
+
 def test_what_a_killed_process_left_of_a_snapshot_goes_when_it_is_written_again(tmp_path, config):
     left = tmp_path / "snapshots" / ".kimg-000012.0.partial-x1y2"
     left.mkdir(parents=True)

@@ -208,7 +208,7 @@ def test_settings_that_cannot_be_are_refused_before_anything_is_written(changes,
 
 
 def test_a_class_without_images_is_refused(labelled_set, tmp_path):
-    with pytest.raises(ValueError, match=r"There must be images to learn from.*label='m'"):
+    with pytest.raises(ValueError, match=r"images of each class to learn from.*label='m'"):
         regan.train_gan(labelled_set(0, b=3, m=0), tmp_path / "run", label="m", preset="tiny")
 
 
@@ -331,6 +331,28 @@ def test_tensorboard_shows_the_distances_of_each_snapshot_that_select_snapshot_f
         assert values == pytest.approx([row[name] for row in rows], rel=1e-5)
         assert values[0] != values[1]
     assert caplog.text.count("Snapshot of 0.") == 2
+
+
+def test_another_batch_size_and_r1_gamma_make_another_training(labelled_set, tmp_path):
+    settings = {"batch_size": 48, "r1_gamma": 3.5, "kimg": 0.1}
+    run = regan.train_gan(labelled_set(0, b=7, m=5), tmp_path / "run", preset="tiny", **settings)
+    written = read_model(run.path, "run")["configuration"]
+    assert (written["batch_size"], written["r1_gamma"]) == (48, 3.5)
+    assert run.kimg == 0.144
+
+
+def test_a_start_from_elsewhere_is_another_training(finished, tmp_path):
+    uri = finished.copy_work(tmp_path / "work")
+    start = str(finished.trained.path / "snapshots" / NAMES[0])
+    again = regan.train_gan(finished.images, tmp_path / "run", preset="tiny", checkpoint_uri=uri, start_uri=start)
+    assert len(list(finished.copied.parent.iterdir())) == 2
+    assert hashes(again.path) != hashes(finished.trained.path)
+
+
+def test_a_class_of_two_without_images_is_refused(labelled_set, tmp_path):
+    with pytest.raises(ValueError, match=r"images of each class to learn from.*none of label='m'"):
+        regan.train_gan(labelled_set(0, b=7, m=0), tmp_path / "run", preset="tiny")
+    assert not (tmp_path / "run").exists()
 
 
 def test_distances_of_too_few_images_are_refused_before_training(finished, tmp_path):
