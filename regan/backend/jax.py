@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.experimental.compilation_cache import compilation_cache
@@ -61,8 +62,8 @@ def linear_operator(forward: Function, adjoint: Function) -> tuple[Function, Fun
 
 
 def leaky_relu(x: Any, slope: float) -> Any:
-    """`x` where it is positive, else `slope` times it."""
-    return jax.nn.leaky_relu(x, slope)
+    """`x` where it is positive, else `slope` times it; the gradient at 0 is `slope`, as in the other framework."""
+    return jnp.where(x > 0, x, slope * x)
 
 
 def convolve(x: Any, kernel: Any, stride: int = 1) -> Any:

@@ -247,8 +247,8 @@ def test_the_rectifier_has_the_gradients_of_its_two_slopes():
 
     from regan import backend
 
-    x = ops.convert_to_tensor(np.array([-2.0, -0.5, 0.5, 3.0], np.float32))
-    upstream = ops.convert_to_tensor(np.array([1.0, 2.0, 3.0, 4.0], np.float32))
+    x = ops.convert_to_tensor(np.array([-2.0, -0.5, 0.5, 3.0, 0.0], np.float32))
+    upstream = ops.convert_to_tensor(np.array([1.0, 2.0, 3.0, 4.0, 5.0], np.float32))
 
     def slopes(upstream, x):
         return backend.gradient(lambda x: ops.sum(upstream * backend.leaky_relu(x, 0.2)))(x)
@@ -263,7 +263,7 @@ def test_the_rectifier_has_the_gradients_of_its_two_slopes():
             wrap(lambda upstream, x: backend.gradient(lambda u: squared(u, x))(upstream))(upstream, x),
             wrap(lambda upstream, x: backend.gradient(lambda x: squared(upstream, x) + 0 * ops.sum(x))(x))(upstream, x),
         ]
-        expected = [[-0.4, -0.1, 0.5, 3.0], [0.2, 0.4, 3.0, 4.0], [0.08, 0.16, 6.0, 8.0], [0.0] * 4]
+        expected = [[-0.4, -0.1, 0.5, 3.0, 0], [0.2, 0.4, 3.0, 4.0, 1.0], [0.08, 0.16, 6.0, 8.0, 0.4], [0.0] * 5]
         for value, known in zip(found, expected, strict=True):
             np.testing.assert_allclose(ops.convert_to_numpy(value), known, rtol=1e-6)
 
