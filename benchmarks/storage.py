@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from regan import storage
-from regan.stores.base import Store
+from regan.storage.provider import Store
 from tests.servers.start import free_port, use_gs, use_s3
 
 SMALL_BYTES = 4_000

@@ -1,6 +1,7 @@
 """Build the images of the pipeline's steps, and push them: `make images REGISTRY=... PUSH=1`."""
 
 import argparse
+import ast
 import json
 import re
 import shlex
@@ -8,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,8 +59,9 @@ class Build:
 
 
 def version() -> str:
-    """Version of the package, from pyproject.toml."""
-    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    """Version of the package, read without importing it: nothing need be installed here."""
+    _, _, text = (ROOT / "regan/common/version.py").read_text().partition("__version__ = ")
+    return ast.literal_eval(text)
 
 
 def commit() -> str:

@@ -23,19 +23,19 @@ from kfp import components as kfp_components
 
 import regan
 from components._image import CPU_IMAGE, GPU_IMAGE
-from pipelines import machine
+from pipelines import step_runner
 from pipelines.compilation import compiled
 from pipelines.kfp_local import LocalRun, Step, figures_of
 from pipelines.parameters import PRESETS, require_sense, share_for_test, typed
 from pipelines.synthetic_training_set import synthetic_training_set
-from regan.data import phantom
-from regan.data.listing import SourceListing
-from regan.progress import duration
+from regan.common.progress import duration
+from regan.preparation import phantom
+from regan.preparation.listing import SourceListing
 from regan.storage import is_uri
 
 PHANTOM_SETTINGS = {"per_class": 600, "size": 64, "seed": 0}  # 150 a class for the test leave 405 to train on
 EARLIER = "report-of-an-earlier-run.html"
-_RUN_BY_TRAINING = ("backend", "classifier", "data", "gan")
+_RUN_BY_TRAINING = ("artifacts", "backend", "classifier", "common", "gan", "training")
 
 
 @dataclass(frozen=True)
@@ -90,13 +90,13 @@ def run(request: Request, say: Callable[[str], None]) -> list[Step]:
     text = compiled(synthetic_training_set(**graph))
     settings = typed(request.settings, next(yaml.safe_load_all(text)))
     require_sense({**PRESETS[request.preset], **settings, "conditional": request.conditional, "rounds": request.rounds})
-    with machine.alone_in(output) as lock:
+    with step_runner.alone_in(output) as lock:
         report = output / "report.html"
         with contextlib.suppress(FileNotFoundError):
             report.replace(output / EARLIER)
         source = SourceListing.open(request.source or str(_phantoms(output, say)))
         parameters = _parameters(request, settings, source, output, say)
-        steps = _run_steps(request, machine.for_this_machine(text, _images(request)), parameters, say, lock)
+        steps = _run_steps(request, step_runner.for_this_machine(text, _images(request)), parameters, say, lock)
         for line in _summary(steps, output, parameters):
             say(line)
         memory = f", peak memory {_peak_memory():.1f} GB" if request.runner == "subprocess" else ""
@@ -116,7 +116,7 @@ def _run_steps(
     local_run = LocalRun(
         output / "logs",
         say,
-        environment=machine.step_environment(),
+        environment=step_runner.step_environment(),
         volumes=_volumes(parameters),
         lock=lock,
     )
@@ -179,22 +179,22 @@ def _share_for_test(counts: Mapping[str, int], wanted: int, say: Callable[[str],
 
 def _checkpoint_name(request: Request) -> str:
     """A name that is the same as long as our code trains the same; the preflight adds data and settings."""
-    code = machine.code_version(machine.PACKAGE, _RUN_BY_TRAINING)
-    key = [code, machine.step_environment()["KERAS_BACKEND"], request.conditional]
+    code = step_runner.code_version(step_runner.PACKAGE, _RUN_BY_TRAINING)
+    key = [code, step_runner.step_environment()["KERAS_BACKEND"], request.conditional]
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _images(request: Request) -> dict[str, str]:
     if request.runner == "docker":
-        return machine.images_of_containers(request.image_cpu, request.image_gpu)
-    return machine.images_of_processes()
+        return step_runner.images_of_containers(request.image_cpu, request.image_gpu)
+    return step_runner.images_of_processes()
 
 
 def _runner(request: Request, output: Path, parameters: Mapping[str, Any]) -> Any:
     if request.runner == "docker":
         folders = [Path(path) for path, mode in _volumes(parameters).items() if mode == "rw"]
-        return machine.container_runner([output / "artifacts", *folders])
-    return machine.process_runner()
+        return step_runner.container_runner([output / "artifacts", *folders])
+    return step_runner.process_runner()
 
 
 def _volumes(parameters: Mapping[str, Any]) -> dict[str, str]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from regan.data.split import LEAST_TO_SPLIT, LEAST_TO_TEST
+from regan.preparation.split import LEAST_TO_SPLIT, LEAST_TO_TEST
 
 # Parameters of pipelines/synthetic_training_set.py that differ from its defaults, which are the reference experiment's.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -60,8 +60,8 @@ def require_sense(values: Mapping[str, Any]) -> None:
     Raises:
         ValueError: Some make no sense; the text has a line for each.
     """
-    from regan.readiness.checks import failed
-    from regan.readiness.settings import settings_checks, spelled
+    from regan.runs.checks import failed
+    from regan.runs.settings import settings_checks, spelled
 
     wrong = failed(settings_checks(spelled(values))[0])
     if wrong:

@@ -6,6 +6,8 @@ Every name below is loaded on first use, so that importing `regan` loads no deep
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from regan.common.version import __version__
+
 VERBS = (
     "prepare_images",
     "train_gan",
@@ -20,20 +22,19 @@ VERBS = (
 )
 
 _HOMES = {verb: f"regan.verbs.{verb}" for verb in VERBS} | {
-    "phantom": "regan.data.phantom",
-    "preflight": "regan.readiness",
-    "explain_run": "regan.outcome",
+    "phantom": "regan.preparation.phantom",
+    "preflight": "regan.runs.preflight",
+    "explain_run": "regan.runs.explain",
     "import_nvidia": "regan.nvidia",
 }
 
-__version__ = "0.1.0"
 __all__ = [*_HOMES, "VERBS", "__version__"]
 
 if TYPE_CHECKING:
-    from regan.data.phantom import phantom as phantom
     from regan.nvidia import import_nvidia as import_nvidia
-    from regan.outcome import explain_run as explain_run
-    from regan.readiness import preflight as preflight
+    from regan.preparation.phantom import phantom as phantom
+    from regan.runs.explain import explain_run as explain_run
+    from regan.runs.preflight import preflight as preflight
     from regan.verbs.audit_images import audit_images as audit_images
     from regan.verbs.compare_classifiers import compare_classifiers as compare_classifiers
     from regan.verbs.evaluate_classifier import evaluate_classifier as evaluate_classifier

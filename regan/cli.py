@@ -9,7 +9,7 @@ from dataclasses import fields
 from typing import Any
 
 import regan
-from regan.data.output import ending_on_sigterm
+from regan.artifacts.output_folder import ending_on_sigterm
 
 _COMMANDS = (*regan.VERBS, "phantom", "preflight", "explain_run", "import_nvidia")
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from regan.data.imageset import ImageRow, ImageSet
+from regan.artifacts.image_set import ImageRow, ImageSet
 
 Index = set[tuple[str, str]]
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from regan.data.imageset import ImageSet
-from regan.progress import Progress
+from regan.artifacts.image_set import ImageSet
+from regan.common.progress import Progress
 
 _MAX_SHIFT = 0.1  # of height and width
 

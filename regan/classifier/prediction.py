@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from regan.artifacts.model import read_model, read_weights, weights_hash
 from regan.classifier.model import (
     Configuration,
     build_network,
@@ -16,7 +17,6 @@ from regan.classifier.model import (
     penultimate,
     set_network_weights,
 )
-from regan.data.model import read_model, read_weights, weights_hash
 
 _MAX_PIXELS = 4_194_304  # of one batch: 64 images of 256 x 256
 

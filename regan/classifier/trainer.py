@@ -17,15 +17,15 @@ from keras import ops
 from sklearn.metrics import roc_auc_score
 
 from regan.backend import jit_compile
+from regan.classifier.early_stopping import Watch
+from regan.classifier.initial_network import Start
 from regan.classifier.model import SMALL, freeze_like_reference, from_pixels
 from regan.classifier.pixels import PixelCache, TrainingBatches
 from regan.classifier.prediction import positive_probabilities
 from regan.classifier.recipes import Recipe
-from regan.classifier.start import Start
-from regan.classifier.watch import Watch
-from regan.data.checkpoint import load_checkpoint, save_checkpoint
-from regan.data.work import Stop, TrainingStoppedError, noting_sigterm
-from regan.progress import Progress
+from regan.common.progress import Progress
+from regan.training.checkpoint import load_checkpoint, save_checkpoint
+from regan.training.workspace import Stop, TrainingStoppedError, noting_sigterm
 
 _LOG = logging.getLogger("regan")
 _PLATEAU_FACTOR = 0.1

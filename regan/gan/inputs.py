@@ -5,7 +5,6 @@ therefore draws what the uninterrupted one would have drawn, and TensorFlow and 
 """
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -14,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from regan.data.checkpoint import contents_hash, write_synced
-from regan.data.imageset import ImageRow, ImageSet
+from regan.artifacts.image_set import ImageRow, ImageSet
+from regan.common.files import atomic_write
+from regan.common.progress import Progress
 from regan.gan.augmentation.draws import draw_transforms, mirror
 from regan.gan.configuration import GanConfig
-from regan.progress import Progress
+from regan.training.checkpoint import contents_hash
 
 _PIXELS, _CONTENTS = "images.npy", "images.json"
 
@@ -70,22 +70,20 @@ def decode(images: ImageSet, rows: Sequence[ImageRow], labels: Sequence[str], fo
     contents = contents_hash(rows)
     if not (path.is_file() and note.is_file() and json.loads(note.read_text())["contents"] == contents):
         _write_pixels(images, rows, path)
-        write_synced(note, json.dumps({"contents": contents}).encode())
+        with atomic_write(note, durable=True, single_writer=True) as partial:
+            partial.write_text(json.dumps({"contents": contents}))
     return TrainingImages(np.load(path, mmap_mode="r"), classes)
 
 
 def _write_pixels(images: ImageSet, rows: Sequence[ImageRow], path: Path) -> None:
-    partial = path.with_suffix(".partial")
     shape = (len(rows), images.size, images.size, images.channels)
-    pixels = np.lib.format.open_memmap(partial, "w+", np.uint8, shape)
-    with Progress("Decode images", len(rows)) as progress:
-        for index, image in enumerate(images.images(rows)):
-            pixels[index] = image
-            progress.advance()
-    pixels.flush()
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    with atomic_write(path, durable=True, single_writer=True) as partial:
+        pixels = np.lib.format.open_memmap(partial, "w+", np.uint8, shape)
+        with Progress("Decode images", len(rows)) as progress:
+            for index, image in enumerate(images.images(rows)):
+                pixels[index] = image
+                progress.advance()
+        pixels.flush()
 
 
 class Inputs:

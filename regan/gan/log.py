@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from regan.gan.board import Board
+from regan.common.files import atomic_write
+from regan.gan.divergence import Watchdog
 from regan.gan.memory import memory
-from regan.gan.watchdog import Watchdog
+from regan.gan.tensorboard import Board
 
 LOG = "log.jsonl"
 TENSORBOARD = "tensorboard"
@@ -116,9 +117,8 @@ def _remove_lines_after(path: Path, kimg: float) -> None:
         return
     lines = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
     kept = [line for line in lines if json.loads(line)["kimg"] <= kimg]
-    partial = path.with_suffix(".partial")
-    partial.write_text("".join(kept))
-    partial.replace(path)
+    with atomic_write(path, single_writer=True) as partial:
+        partial.write_text("".join(kept))
 
 
 def _told(line: Mapping[str, float]) -> dict[str, float | str]:

@@ -14,10 +14,10 @@ import numpy as np
 from keras import ops
 
 from regan import backend
-from regan.data.model import read_model, read_weights, weights_hash
-from regan.data.output import writing
+from regan.artifacts.model import read_model, read_weights, weights_hash
+from regan.artifacts.output_folder import writing
 from regan.gan.configuration import GanConfig
-from regan.gan.folder import STYLE_MEAN, write_generator
+from regan.gan.generator_folder import STYLE_MEAN, write_generator
 from regan.gan.inputs import Stream, draw_noise, random_generator
 from regan.gan.networks import GeneratorNetwork
 

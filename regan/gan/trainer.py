@@ -14,10 +14,11 @@ import numpy as np
 from keras import ops, tree
 
 from regan import backend
-from regan.data.checkpoint import CHECKPOINTS, load_checkpoint, save_checkpoint
-from regan.data.history import contact_sheet
-from regan.data.work import Stop, TrainingStoppedError, noting_sigterm
+from regan.artifacts.history import contact_sheet
+from regan.common.progress import Progress
 from regan.gan.configuration import GanConfig
+from regan.gan.divergence import require_finite
+from regan.gan.initial_weights import Start, fitted, fitted_discriminator
 from regan.gan.inputs import Inputs, Stream, TrainingImages, random_generator
 from regan.gan.log import TrainingLog
 from regan.gan.networks import DiscriminatorNetwork, GeneratorNetwork
@@ -29,10 +30,9 @@ from regan.gan.sampling import (
     surplus_snapshots,
     write_snapshot,
 )
-from regan.gan.start import Start, fitted, fitted_discriminator
 from regan.gan.steps import Phases, initial_state
-from regan.gan.watchdog import require_finite
-from regan.progress import Progress
+from regan.training.checkpoint import CHECKPOINTS, load_checkpoint, save_checkpoint
+from regan.training.workspace import Stop, TrainingStoppedError, noting_sigterm
 
 _LOG = logging.getLogger("regan")
 _SAMPLES_PER_LABEL = 16

@@ -78,8 +78,8 @@ def import_nvidia(
     if network not in ("G_ema", "G"):
         raise ValueError(f"`network` must be 'G_ema' or 'G'. Received network={network!r}.")
 
-    from regan.data.imageset import file_hash
-    from regan.data.output import require_free
+    from regan.artifacts.output_folder import require_free
+    from regan.common.files import file_hash
     from regan.nvidia.conversion import (
         generator_config,
         generator_shapes,
@@ -165,9 +165,9 @@ def _write(
     origin: dict[str, Any],
     started: float,
 ) -> None:
-    from regan.data.history import write_step
-    from regan.data.output import writing
-    from regan.gan.folder import write_generator
+    from regan.artifacts.history import write_step
+    from regan.artifacts.output_folder import writing
+    from regan.gan.generator_folder import write_generator
 
     with writing(output) as folder:
         write_generator(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from regan.gan.configuration import GanConfig, configure
-from regan.gan.folder import STYLE_MEAN
+from regan.gan.generator_folder import STYLE_MEAN
 from regan.nvidia.official import Official
 
 _FILTER = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64

@@ -6,8 +6,8 @@ from typing import Literal
 
 import numpy as np
 
-from regan.data.imageset import ImageSet
-from regan.progress import Progress
+from regan.artifacts.image_set import ImageSet
+from regan.common.progress import Progress
 from regan.quality.coverage import nearest_distances
 from regan.quality.distances import LEAST_IMAGES, mean_kernel_distance, mean_measures, measures
 from regan.quality.features import FeatureExtractor, batch_size

@@ -1,9 +1,7 @@
 """What distances are measured on: an extractor by name, with the hash of what makes its features."""
 
-import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -76,46 +74,3 @@ class FeatureExtractor:
 def batch_size(size: int, channels: int) -> int:
     """Images to hold at a time, so that a batch takes at most 16 MiB."""
     return max(1, min(256, 2**24 // (size * size * channels)))
-
-
-def feature_extractor(features: str) -> FeatureExtractor:
-    """Extractor by name.
-
-    Args:
-        features: One of: "radiomic" (hand-made statistics, no weights); the folder of one of our classifiers (its layer
-            before the last); a network of keras.applications with its ImageNet weights ("MobileNet"), with the weights
-            of a file ("MobileNet:mobilenet.weights.h5"), or up to a layer ("MobileNet/conv_pw_12_relu:cut.weights.h5").
-
-    Returns:
-        The extractor. None of these is the 2015-12-05 Inception graph, so no distance on them may be called FID.
-
-    Raises:
-        ValueError: There is no such extractor.
-        FileNotFoundError: The weights file does not exist.
-    """
-    if features == "radiomic":
-        return _radiomic()
-    if Path(features).is_dir():
-        return _classifier(features)
-    from regan.quality.networks import network_extractor
-
-    return network_extractor(features)
-
-
-def _radiomic() -> FeatureExtractor:
-    from regan.quality.radiomic import FEATURE_NAMES, VERSION, radiomic_features
-
-    definition = hashlib.sha256("\n".join([f"radiomic {VERSION}", *FEATURE_NAMES]).encode()).hexdigest()
-    return FeatureExtractor("radiomic", definition, len(FEATURE_NAMES), radiomic_features, scaled=True)
-
-
-def _classifier(folder: str) -> FeatureExtractor:
-    from regan.classifier.prediction import Classifier
-    from regan.data.model import read_model, weights_hash
-
-    model = read_model(folder, "classifier")
-    classifier = Classifier.load(folder)
-    size, channels = classifier.size, classifier.channels
-    dimension = classifier.features([np.zeros((1, size, size, channels), np.uint8)]).shape[1]
-    name = f"classifier {model.get('configuration', {}).get('backbone', '')}".strip()
-    return FeatureExtractor(name, weights_hash(folder), dimension, lambda batch: classifier.features([batch]))

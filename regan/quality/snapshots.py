@@ -9,7 +9,7 @@ from regan.quality.distances import LEAST_IMAGES, distances, mean_distances
 from regan.quality.features import FeatureExtractor, batch_size
 
 if TYPE_CHECKING:
-    from regan.data.imageset import ImageSet
+    from regan.artifacts.image_set import ImageSet
 
 Features = dict[str, np.ndarray]  # by class
 

@@ -11,10 +11,11 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from regan.data.history import Step
-from regan.data.imageset import ImageRow, ImageSet
-from regan.report import evidence, making, words
-from regan.report.control import acceptance_text, read_control
+from regan.artifacts.history import Step
+from regan.artifacts.image_set import ImageRow, ImageSet
+from regan.report import formatting as fmt
+from regan.report import provenance_sections, results
+from regan.report.control_reading import acceptance_text, read_control
 from regan.report.lineage import Lineage
 from regan.report.page import TEMPLATES
 
@@ -39,22 +40,22 @@ def write_datasheet(
         lstrip_blocks=True,
         finalize=_shown,
     )
-    env.filters |= {"number": words.number, "significant": words.significant, "plural": words.plural}
+    env.filters |= {"number": fmt.number, "significant": fmt.significant, "plural": fmt.plural}
     text = env.get_template("datasheet.md.j2").render(
         title=title,
         images=images,
         sources=_sources(images.rows),
         lineage=lineage,
-        verdict=evidence.verdict(lineage),
-        cards=evidence.cards(lineage),
+        verdict=results.verdict(lineage),
+        cards=results.cards(lineage),
         readings=read_control(lineage),
         acceptance=acceptance_text(lineage.candidate.filters),
         real=_real_images(lineage.preparations),
         audit_rows=[row | {"measure": str(row.get("measure"))} for row in steps[audit_id].tables.get("audit", [])],
         audit=steps[audit_id],
         num_copies=max(step.counts.get("num_copies_left_out", 0) for step in steps.values()),
-        licences=making.licences(lineage.making),
-        version=steps[audit_id].versions.get("regan", words.UNKNOWN),
+        licences=provenance_sections.licences(lineage.making),
+        version=steps[audit_id].versions.get("regan", fmt.UNKNOWN),
     )
     Path(output_markdown).write_text(text, encoding="utf-8")
 
@@ -84,10 +85,10 @@ def _sources(rows: Iterable[ImageRow]) -> list[dict[str, Any]]:
     return [
         {
             "label": label,
-            "generator": generator or words.UNKNOWN,
-            "psi": psi or words.UNKNOWN,
+            "generator": generator or fmt.UNKNOWN,
+            "psi": psi or fmt.UNKNOWN,
             "images": counts[label, generator, psi],
-            "seeds": f"{min(numbers)} to {max(numbers)}" if numbers else words.UNKNOWN,
+            "seeds": f"{min(numbers)} to {max(numbers)}" if numbers else fmt.UNKNOWN,
         }
         for (label, generator, psi), numbers in seeds.items()
     ]

@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from regan.report import svg, words
+from regan.report import formatting as fmt
+from regan.report import svg
 
 # Okabe and Ito's colours, told apart with any colour vision; line styles say the same again.
 COLORS = {"reference": "#0072B2", "candidate": "#C04A00", "control": "#55606B"}
@@ -45,9 +46,7 @@ def points(curve: Any) -> tuple[list[float], list[float]]:
     """x and y of a history's curve, without the points that are no numbers; empty where there is no curve."""
     if not isinstance(curve, Mapping):
         return [], []
-    pairs = [
-        (x, y) for x, y in zip(curve.get("x", []), curve.get("y", [])) if words.is_number(x) and words.is_number(y)
-    ]
+    pairs = [(x, y) for x, y in zip(curve.get("x", []), curve.get("y", [])) if fmt.is_number(x) and fmt.is_number(y)]
     return [float(x) for x, _ in pairs], [float(y) for _, y in pairs]
 
 
@@ -82,9 +81,7 @@ def difference_figure(rows: Sequence[Difference], margin: float, measure: str, n
         below.spines["bottom"].set_visible(False)
         below.tick_params(length=0, pad=1)
         below.set_xlabel(f"Difference in {measure}")
-        said = "; ".join(
-            f"{r.label} {words.signed(r.value)} ({words.interval(r.lower, r.upper, sign=True)})" for r in rows
-        )
+        said = "; ".join(f"{r.label} {fmt.signed(r.value)} ({fmt.interval(r.lower, r.upper, sign=True)})" for r in rows)
         return svg.render(figure, name, f"Differences in {measure} with 95 % intervals, margin {margin:g}: {said}")
 
 
@@ -102,7 +99,7 @@ def _draw_difference(ax: Axes, place: float, row: Difference, text_at: float) ->
     for edge in (row.lower, row.upper):
         ax.plot([edge, edge], [place - 0.09, place + 0.09], color=color, lw=2.0)
     ax.plot([row.value], [place], "o", color=color, ms=8, mec=svg.PAPER, mew=1.2)
-    label = f"{row.label}: {words.signed(row.value)} ({words.interval(row.lower, row.upper, sign=True)})"
+    label = f"{row.label}: {fmt.signed(row.value)} ({fmt.interval(row.lower, row.upper, sign=True)})"
     ax.text(text_at, place + 0.31, svg.clean(label), va="bottom", ha="left", fontsize=svg.FONT_SIZE)
 
 
@@ -129,7 +126,7 @@ def line_figure(
             ax.set_ylim(*y_limits)
         if len(lines) > 1:
             _legend(ax)
-        ends = "; ".join(f"{line.label} ends at {words.significant(line.y[-1])}" for line in lines)
+        ends = "; ".join(f"{line.label} ends at {fmt.significant(line.y[-1])}" for line in lines)
         return svg.render(figure, name, f"{title} over {x_label}: {ends}")
 
 
@@ -137,26 +134,26 @@ def distance_figure(
     rows: Sequence[Mapping[str, Any]], measure: str, name: str, *, title: str, kept: float | None, floor: float | None
 ) -> str:
     """One distance for each snapshot: the kept one marked, and the floor of real against real images."""
-    points = [row for row in rows if words.is_number(row.get("kimg")) and words.is_number(row.get(measure))]
+    points = [row for row in rows if fmt.is_number(row.get("kimg")) and fmt.is_number(row.get(measure))]
     kimg, values = [row["kimg"] for row in points], [row[measure] for row in points]
     errors: list[Any] = [row.get(f"{measure}_standard_error") for row in points]
     with svg.style():
         figure = svg.new_figure(460, 280)
         ax = figure.add_subplot()
         ax.plot(kimg, values, color=SERIES[0], marker="o", ms=4, lw=1.4)
-        if errors and all(words.is_number(error) for error in errors):
+        if errors and all(fmt.is_number(error) for error in errors):
             ax.errorbar(kimg, values, yerr=errors, fmt="none", ecolor=SERIES[0], elinewidth=1.2, capsize=2.5)
-        if words.is_number(floor):
+        if fmt.is_number(floor):
             _draw_level(ax, float(floor or 0), "floor: real against real")
         chosen = [point for point in zip(kimg, values) if kept is not None and abs(point[0] - kept) < 1e-6]
         for x, y in chosen:
-            ax.plot([x], [y], "D", color=KEPT, ms=9, mec=svg.PAPER, mew=1.2, label=f"kept: {words.number(x, 1)} kimg")
+            ax.plot([x], [y], "D", color=KEPT, ms=9, mec=svg.PAPER, mew=1.2, label=f"kept: {fmt.number(x, 1)} kimg")
         _label(ax, title, "training, kimg (thousand images shown)", "")
         if chosen:
             _legend(ax)
         ax.set_xlim(left=0)
         ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
-        said = ", ".join(f"{words.significant(y)} at {words.number(x, 1)} kimg" for x, y in chosen) or "none marked"
+        said = ", ".join(f"{fmt.significant(y)} at {fmt.number(x, 1)} kimg" for x, y in chosen) or "none marked"
         return svg.render(figure, name, f"{title} of {len(points)} snapshots; kept: {said}")
 
 

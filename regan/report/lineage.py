@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from regan.data.history import Step
+from regan.artifacts.history import Step
 
 COMPARE, AUDIT, PREPARE, PUBLISH = "compare_classifiers", "audit_images", "prepare_images", "publish_images"
 FILTER, GENERATE, SELECT, TRAIN_GAN = "filter_images", "generate_images", "select_snapshot", "train_gan"
@@ -93,7 +93,7 @@ class Lineage:
         """Find the comparison that was made last and follow its inputs.
 
         Args:
-            steps: Every step by id, as `regan.data.history.read_history` gives them.
+            steps: Every step by id, as `regan.artifacts.history.read_history` gives them.
 
         Raises:
             ValueError: No step of the history compared classifiers.

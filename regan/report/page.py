@@ -9,12 +9,13 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, Undefined
 from markupsafe import Markup
 
-from regan.data.history import Step
-from regan.report import evidence, making, words
-from regan.report.control import read_control
-from regan.report.last_verdict import last_verdict
+from regan.artifacts.history import Step
+from regan.report import formatting as fmt
+from regan.report import provenance_sections, results
+from regan.report.control_reading import read_control
 from regan.report.lineage import Lineage
-from regan.report.private import without_private
+from regan.report.previous_verdict import last_verdict
+from regan.report.redaction import without_private
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -25,7 +26,7 @@ def write_report(steps: Mapping[str, Step], output_html: Path, *, include_privat
     What a history says is shown as text, whatever it holds. Parts that are missing are said to be missing.
 
     Args:
-        steps: Every step by id, as `regan.data.history.read_history` gives them.
+        steps: Every step by id, as `regan.artifacts.history.read_history` gives them.
         output_html: The file to write, UTF-8. The same steps give the same bytes.
         include_private: Whether to show images of patients, and names of files and folders. Never for publication.
 
@@ -39,7 +40,7 @@ def write_report(steps: Mapping[str, Step], output_html: Path, *, include_privat
 def render_report(steps: Mapping[str, Step], *, private_left_out: bool = False) -> str:
     """The report as HTML text; `private_left_out` says that images of patients were taken out before."""
     lineage = Lineage.of(steps)
-    negative, positive = evidence.classes(lineage)
+    negative, positive = results.classes(lineage)
     style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
     return (
         environment()
@@ -51,18 +52,18 @@ def render_report(steps: Mapping[str, Step], *, private_left_out: bool = False) 
             negative=negative,
             positive=positive,
             private_left_out=private_left_out,
-            verdict=evidence.verdict(lineage),
-            cards=evidence.cards(lineage),
-            rests_on=evidence.rests_on(lineage),
-            differences=Markup(evidence.difference_svg(lineage)),
+            verdict=results.verdict(lineage),
+            cards=results.cards(lineage),
+            rests_on=results.rests_on(lineage),
+            differences=Markup(results.difference_svg(lineage)),
             readings=read_control(lineage),
             last=last_verdict(lineage),
-            roc=Markup(evidence.roc_svg(lineage)),
-            confusions=evidence.confusions(lineage),
-            measures=evidence.measures(lineage),
-            tests=evidence.tests(lineage),
-            **_marked(making.sections(lineage, private_left_out=private_left_out)),
-            provenance=making.provenance(steps, lineage),
+            roc=Markup(results.roc_svg(lineage)),
+            confusions=results.confusions(lineage),
+            measures=results.measures(lineage),
+            tests=results.tests(lineage),
+            **_marked(provenance_sections.sections(lineage, private_left_out=private_left_out)),
+            provenance=provenance_sections.provenance(steps, lineage),
         )
     )
 
@@ -77,11 +78,22 @@ def environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    for function in (words.number, words.signed, words.percent, words.significant, words.p_value, words.duration):
+    for function in (
+        fmt.number,
+        fmt.signed,
+        fmt.percent,
+        fmt.significant,
+        fmt.p_value,
+        fmt.duration,
+    ):
         env.filters[function.__name__] = function
-    env.filters |= {"typographic": words.typographic, "sentence_case": words.sentence_case, "plural": words.plural}
-    env.filters["plain"] = words.plain
-    env.globals["interval"] = words.interval
+    env.filters |= {
+        "typographic": fmt.typographic,
+        "sentence_case": fmt.sentence_case,
+        "plural": fmt.plural,
+    }
+    env.filters["plain"] = fmt.plain
+    env.globals["interval"] = fmt.interval
     return env
 
 
@@ -89,7 +101,7 @@ class _Missing(Undefined):
     """What a row of the history lacks; a deeper look into it is an error still."""
 
     def __str__(self) -> str:
-        return words.UNKNOWN
+        return fmt.UNKNOWN
 
 
 def _policy(style: str) -> str:
@@ -100,7 +112,7 @@ def _policy(style: str) -> str:
 
 def _marked(value: Any) -> Any:
     """The same with our own SVG marked as safe; everything else stays text."""
-    if isinstance(value, making.Svg):
+    if isinstance(value, provenance_sections.Svg):
         return Markup(value)
     if isinstance(value, dict):
         return {key: _marked(item) for key, item in value.items()}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     import numpy as np
 
-    from regan.data.imageset import ImageSet
+    from regan.artifacts.image_set import ImageSet
     from regan.quality.audit import Audit
 
 _LOG = logging.getLogger("regan")
@@ -85,10 +85,10 @@ def audit_images(
     started = time.monotonic()
     if not 0 <= max_memorised <= 1:
         raise ValueError(f"`max_memorised` must be between 0 and 1. Received max_memorised={max_memorised}.")
-    from regan.data.imageset import ImageSet
-    from regan.data.output import require_free, writing
+    from regan.artifacts.image_set import ImageSet
+    from regan.artifacts.output_folder import require_free, writing
     from regan.quality.audit import audit as audit_sets
-    from regan.quality.features import feature_extractor
+    from regan.quality.extractors import feature_extractor
 
     require_free(Path(audit))
     sets = _Sets(ImageSet.open(synthetic), ImageSet.open(train), ImageSet.open(validation))
@@ -216,7 +216,7 @@ def _write_history(
     figures: Mapping[str, Any],
     seconds: float,
 ) -> None:
-    from regan.data.history import write_step
+    from regan.artifacts.history import write_step
 
     counts = {f"num_{name}": len(one) for name, one in vars(sets).items()}
     pairs = found.closest(_NUM_PAIRS)
@@ -241,6 +241,6 @@ def _write_history(
 def _sheet(images: "ImageSet", numbers: list[int]) -> "np.ndarray":
     import numpy as np
 
-    from regan.data.history import contact_sheet
+    from regan.artifacts.history import contact_sheet
 
     return contact_sheet(np.stack(list(images.images([images.rows[number] for number in numbers]))))

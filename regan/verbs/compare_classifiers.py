@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from regan.data.history import Step
+    from regan.artifacts.history import Step
     from regan.statistics.comparison import Comparison
     from regan.statistics.predictions import Predictions
     from regan.storage import Version
@@ -126,8 +126,8 @@ def _write(
     once_more: bool = True,
 ) -> None:
     """Write the report and, where there is an address, keep it there: once more where another run was faster."""
-    from regan.data.history import read_history, write_step
-    from regan.data.output import writing
+    from regan.artifacts.history import read_history, write_step
+    from regan.artifacts.output_folder import writing
     from regan.report.page import write_report
     from regan.storage import ConflictError
 
@@ -153,7 +153,7 @@ def _write(
 
 def _last_verdict(report_uri: str, run_key: str) -> "tuple[Version | None, dict[str, Any] | None]":
     """What lies at the address, and the verdict in it; none where it cannot be read, as the old one decides nothing."""
-    from regan.report.last_verdict import read_verdict
+    from regan.report.previous_verdict import read_verdict
     from regan.storage import fetch_latest, latest
 
     previous = latest(report_uri)
@@ -175,8 +175,8 @@ def _keep(
     previous: "Version | None",
 ) -> None:
     """Push the report and its verdict as the newest version."""
-    from regan.data.model import versions
-    from regan.report.last_verdict import write_verdict
+    from regan.artifacts.model import versions
+    from regan.report.previous_verdict import write_verdict
     from regan.storage import push_latest
 
     told = dict(record["settings"]) | dict(record["counts"]) | dict(record["figures"])
@@ -189,14 +189,14 @@ def _keep(
 
 def _may_be_released(report: Path) -> bool:
     """Whether the audit of the images passed: `publish_images` then has the last word."""
-    from regan.data.history import read_history
+    from regan.artifacts.history import read_history
 
     audits = [step for step in read_history(report).values() if step.verb == "audit_images"]
     return bool(audits) and audits[-1].settings.get("verdict", audits[-1].figures.get("verdict")) == "passed"
 
 
 def _kept_settings(candidate: "Predictions", run_key: str, data_version: str) -> dict[str, str]:
-    from regan.report.last_verdict import test_set_name
+    from regan.report.previous_verdict import test_set_name
 
     return {
         "test_set": test_set_name(candidate.sha256.tolist()),
@@ -226,7 +226,7 @@ def _require_one_threshold(role: str, predictions: "Predictions") -> None:
 
 
 def _require_audit(audit: Path, candidate: Path) -> Path:
-    from regan.data.history import last_step, read_history
+    from regan.artifacts.history import last_step, read_history
     from regan.report.lineage import arms
 
     step = last_step(audit)
@@ -247,7 +247,7 @@ def _require_audit(audit: Path, candidate: Path) -> Path:
 
 
 def _names(folders: Mapping[str, Path]) -> dict[str, str]:
-    from regan.data.history import last_step, read_history
+    from regan.artifacts.history import last_step, read_history
     from regan.report.lineage import arms
 
     steps: dict[str, Step] = {}

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
+    from regan.artifacts.image_set import ImageSet
     from regan.classifier.prediction import Classifier
-    from regan.data.imageset import ImageSet
 
 PREDICTIONS = "predictions.csv"
 METRICS = "metrics.json"
@@ -61,9 +61,9 @@ def evaluate_classifier(classifier: str | Path, images: str | Path, predictions:
         FileExistsError: `predictions` holds something already.
         ValueError: The images leak, are of another kind, repeat each other, or lack a class.
     """
-    from regan.data.history import write_step
-    from regan.data.imageset import ImageSet
-    from regan.data.output import writing
+    from regan.artifacts.history import write_step
+    from regan.artifacts.image_set import ImageSet
+    from regan.artifacts.output_folder import writing
 
     started = time.monotonic()
     with writing(predictions) as folder:
@@ -112,13 +112,13 @@ def evaluate_classifier(classifier: str | Path, images: str | Path, predictions:
 
 
 def _require_fit(classifier: str | Path, images: "ImageSet") -> None:
+    from regan.artifacts.model import read_model, read_training_index
     from regan.classifier.checks import (
         images_in_index,
         require_both_classes,
         require_kind_of_model,
         require_unique,
     )
-    from regan.data.model import read_model, read_training_index
 
     model = read_model(classifier, "classifier")
     require_kind_of_model(images, "images", model["size"], model["channels"], model["classes"])

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
+    from regan.artifacts.image_set import ImageRow, ImageSet
     from regan.classifier.prediction import Classifier
-    from regan.data.imageset import ImageRow, ImageSet
-    from regan.progress import Progress
+    from regan.common.progress import Progress
 
 _SHEET_BYTES = 32_768  # pixels of one contact sheet: four of them fit into a step of the history
 
@@ -84,8 +84,8 @@ def filter_images(
         FileExistsError: `images` holds something already.
         ValueError: A setting is unknown, the inputs do not fit each other, or too few images were accepted.
     """
+    from regan.artifacts.output_folder import writing
     from regan.classifier.filtering import NONE, images_per_class
-    from regan.data.output import writing
 
     started = time.monotonic()
     _require_settings(rule, confidence, per_class)
@@ -132,8 +132,8 @@ def _open_sets(
     negative: Sequence[str | Path] | str | Path, positive: Sequence[str | Path] | str | Path
 ) -> "dict[str, list[ImageSet]]":
     """The sets of each class, negative first."""
+    from regan.artifacts.image_set import ImageSet
     from regan.classifier.checks import require_same_kind
-    from regan.data.imageset import ImageSet
 
     opened = {
         argument: [ImageSet.open(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
@@ -156,9 +156,9 @@ def _open_sets(
 
 
 def _load_teacher(classifier: str | Path, sets: "dict[str, list[ImageSet]]") -> "Classifier":
+    from regan.artifacts.model import read_model
     from regan.classifier.checks import require_kind_of_model
     from regan.classifier.prediction import Classifier
-    from regan.data.model import read_model
 
     model = read_model(classifier, "classifier")
     for argument, image_set in zip(("negative", "positive"), (s[0] for s in sets.values())):
@@ -184,7 +184,7 @@ def _accepted(
     confidence: float,
 ) -> "np.ndarray":
     from regan.classifier.filtering import accepted
-    from regan.progress import Progress
+    from regan.common.progress import Progress
 
     if teacher is None:
         return unique
@@ -221,7 +221,7 @@ def _offers(
 
 
 def _write_images(folder: Path, offers: list[_Offer], settings: dict[str, Any]) -> None:
-    from regan.data.imageset import ImageSetWriter
+    from regan.artifacts.image_set import ImageSetWriter
 
     first = offers[0].sets[0]
     sources = [image_set for offer in offers for image_set in offer.sets]
@@ -245,7 +245,7 @@ def _write_images(folder: Path, offers: list[_Offer], settings: dict[str, Any]) 
 def _write_history(
     folder: Path, inputs: dict[str, Any], offers: list[_Offer], settings: dict[str, Any], seconds: float
 ) -> None:
-    from regan.data.history import write_step
+    from regan.artifacts.history import write_step
 
     acceptance: list[dict[str, Any]] = [
         {
@@ -278,7 +278,7 @@ def _sheet(offer: _Offer, chosen: "np.ndarray") -> "np.ndarray | None":
     """The first chosen images, shrunk until a sheet of them is small; None where there is none."""
     import numpy as np
 
-    from regan.data.history import contact_sheet
+    from regan.artifacts.history import contact_sheet
 
     image_set = offer.sets[0]
     side = min(image_set.size, 64 if image_set.channels == 1 else 32)

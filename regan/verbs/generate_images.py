@@ -74,11 +74,11 @@ def generate_images(
 
     import numpy as np
 
-    from regan.data.history import contact_sheet, write_step
-    from regan.data.imageset import ImageSetWriter
-    from regan.data.model import read_model, read_training_index
-    from regan.data.output import require_free, writing
-    from regan.progress import Progress
+    from regan.artifacts.history import contact_sheet, write_step
+    from regan.artifacts.image_set import ImageSetWriter
+    from regan.artifacts.model import read_model, read_training_index
+    from regan.artifacts.output_folder import require_free, writing
+    from regan.common.progress import Progress
 
     require_free(Path(images))
     labels = _labels(read_model(generator, "generator")["labels"], label)
@@ -191,7 +191,7 @@ def _encoded(
     batches: "Iterator[np.ndarray]", seeds: Sequence[int | str]
 ) -> "Iterator[tuple[int | str, np.ndarray, bytes]]":
     """Seed, image and its PNG; one batch is encoded while the next one is computed."""
-    from regan.data.pixels import encode_png
+    from regan.artifacts.pixels import encode_png
 
     remaining = iter(seeds)
     with ThreadPoolExecutor(_ENCODERS) as encoders:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-    from regan.data.kept_split import KeptSplit, Settled
-    from regan.data.sources import Refusal, Source
-    from regan.data.survey import Survey
+    from regan.preparation.inspection import Survey
+    from regan.preparation.saved_split import KeptSplit, Settled
+    from regan.preparation.sources import Refusal, Source
 
 _LOG = logging.getLogger("regan")
 _SETS = ("train", "validation", "test")
@@ -112,9 +112,9 @@ def prepare_images(
         RuntimeError: Other runs have changed the kept split twice meanwhile.
         OSError: The storage does not answer as it should.
     """
-    from regan.data.kept_split import read_split
-    from regan.data.output import writing_all
-    from regan.data.survey import survey
+    from regan.artifacts.output_folder import writing_all
+    from regan.preparation.inspection import survey
+    from regan.preparation.saved_split import read_split
 
     started = time.perf_counter()
     settings = _checked(size, channels, test_per_class, validation_fraction, mask_pattern, seed)
@@ -157,7 +157,7 @@ class _Split:
     after: "KeptSplit"
 
     def kept_figures(self) -> dict[str, int]:
-        from regan.data.kept_split import kept_figures
+        from regan.preparation.saved_split import kept_figures
 
         return kept_figures(self.before, self.after, self.settled)
 
@@ -173,7 +173,7 @@ def _written(
     once_more: bool = True,
 ) -> _Split:
     """Split, write the sets and their history, and keep the split: once more where another run was faster."""
-    from regan.data.kept_split import push_split
+    from regan.preparation.saved_split import push_split
     from regan.storage import ConflictError
 
     made = _split(found, settings, places["split_uri"])
@@ -201,8 +201,8 @@ def _written(
 def _checked(
     size: int, channels: int, test_per_class: int, validation_fraction: float, mask_pattern: str, seed: int
 ) -> dict[str, Any]:
-    from regan.data.pixels import require_size
-    from regan.data.split import LEAST_TO_TEST
+    from regan.artifacts.pixels import require_size
+    from regan.preparation.split import LEAST_TO_TEST
 
     require_size(size, size)
     if channels not in (1, 3):
@@ -232,7 +232,7 @@ def _checked(
 @contextmanager
 def _opened(source: str | Path, *, beside: Path) -> "Iterator[Source]":
     """The source, fetched first to the disk of the outputs where it is an address."""
-    from regan.data.sources import open_source
+    from regan.preparation.sources import open_source
     from regan.storage import fetch, is_uri
 
     if not is_uri(str(source)):
@@ -247,8 +247,8 @@ def _opened(source: str | Path, *, beside: Path) -> "Iterator[Source]":
 
 
 def _split(found: "Survey", settings: Mapping[str, Any], split_uri: str) -> _Split:
-    from regan.data.kept_split import KeptSplit, extended, read_split, settle
-    from regan.data.split import split_by_group
+    from regan.preparation.saved_split import KeptSplit, extended, read_split, settle
+    from regan.preparation.split import split_by_group
 
     before = read_split(split_uri, found.classes) if split_uri else KeptSplit()
     settled = settle(before, found.images)
@@ -269,8 +269,8 @@ def _split(found: "Survey", settings: Mapping[str, Any], split_uri: str) -> _Spl
 
 
 def _left_out(found: "Survey", sides: Sequence[str], settled: "Settled") -> "Iterator[Refusal]":
-    from regan.data.sources import Refusal, printable
-    from regan.data.split import LEFT_OUT, TEST
+    from regan.preparation.sources import Refusal, printable
+    from regan.preparation.split import LEFT_OUT, TEST
 
     tested = {image.group: printable(image.file.name) for image, side in zip(found.images, sides) if side == TEST}
     for index, (image, side) in enumerate(zip(found.images, sides)):
@@ -291,10 +291,10 @@ def _write_sets(
     """Second pass: write the three sets, mixed, and return a sheet of training images for each class."""
     import numpy as np
 
-    from regan.data.history import contact_sheet
-    from regan.data.imageset import ImageSetWriter
-    from regan.data.survey import prepared_image
-    from regan.progress import Progress
+    from regan.artifacts.history import contact_sheet
+    from regan.artifacts.image_set import ImageSetWriter
+    from regan.common.progress import Progress
+    from regan.preparation.inspection import prepared_image
 
     size, channels = settings["size"], settings["channels"]
     rng = np.random.default_rng([settings["seed"], len(_SETS)])
@@ -329,8 +329,8 @@ def _write_history(
     places: Mapping[str, str],
     seconds: float,
 ) -> None:
-    from regan.data.history import write_step
-    from regan.data.survey import group_table, split_table
+    from regan.artifacts.history import write_step
+    from regan.preparation.inspection import group_table, split_table
 
     found, sides = made.found, made.sides
     reasons = Counter(refusal.reason for refusal in made.refused)
@@ -365,7 +365,7 @@ def _write_history(
 
 
 def _log_outcome(made: _Split, test_per_class: int) -> None:
-    from regan.data.survey import split_table
+    from regan.preparation.inspection import split_table
 
     found, sides, refused = made.found, made.sides, made.refused
     negative, positive = found.classes

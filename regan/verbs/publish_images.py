@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-    from regan.data.history import Step
-    from regan.data.imageset import ImageSet
+    from regan.artifacts.history import Step
+    from regan.artifacts.image_set import ImageSet
 
 _LOG = logging.getLogger("regan")
 DATASHEET, AUDIT, REPORT, CHECKSUMS = "DATASHEET.md", "audit.json", "report.html", "checksums.sha256"
@@ -96,10 +96,10 @@ def publish_images(
         RuntimeError: Other runs have kept their generator at `generator_uri` twice meanwhile.
         OSError: The storage does not answer as it should.
     """
-    from regan.data.history import write_step
-    from regan.data.imageset import ImageSet
-    from regan.data.model import weights_hash
-    from regan.data.output import writing
+    from regan.artifacts.history import write_step
+    from regan.artifacts.image_set import ImageSet
+    from regan.artifacts.model import weights_hash
+    from regan.artifacts.output_folder import writing
 
     started = time.monotonic()
     release_uri = "/".join(filter(None, (release_uri.rstrip("/"), release_name))) if release_uri else ""
@@ -172,7 +172,7 @@ def _copies(audit: Path, audited: "Step") -> set[str]:
 
 def _generators(image_set: "ImageSet", folders: Sequence[str | Path]) -> dict[str, Path]:
     """Name at the address -> generator, each of which must have made some of the images."""
-    from regan.data.model import read_model, weights_hash
+    from regan.artifacts.model import read_model, weights_hash
 
     used = {row.generator for row in image_set.rows}
     found: dict[str, Path] = {}
@@ -195,7 +195,7 @@ def _generators(image_set: "ImageSet", folders: Sequence[str | Path]) -> dict[st
 
 
 def _finish(report_uri: str, run_key: str) -> None:
-    from regan.report.last_verdict import finish_verdict
+    from regan.report.previous_verdict import finish_verdict
     from regan.storage import ConflictError, fetch_latest, push_latest
 
     for last_try in (False, True):
@@ -216,7 +216,7 @@ def _keep_generator(generator: Path, uri: str) -> None:
 
     Its history, with images of patients, stays behind: it would grow with every run.
     """
-    from regan.data.imageset import file_hash
+    from regan.common.files import file_hash
     from regan.storage import ConflictError, latest, push_latest
 
     with tempfile.TemporaryDirectory() as folder:
@@ -242,7 +242,7 @@ def _keep_generator(generator: Path, uri: str) -> None:
 
 
 def _last_step(folder: Path, argument: str, verb: str | None) -> "Step":
-    from regan.data.history import last_step
+    from regan.artifacts.history import last_step
 
     step = last_step(folder)
     if step is None or (verb is not None and step.verb != verb):
@@ -274,7 +274,7 @@ def _require_passed(audited: "Step", audit: Path) -> None:
 
 
 def _require_about(made: "Step", audited: "Step", compared: "Step", audit: Path, report: Path) -> None:
-    from regan.data.history import read_history
+    from regan.artifacts.history import read_history
     from regan.report.lineage import Lineage, parents
 
     if made.id not in audited.inputs.get("synthetic", []):
@@ -301,9 +301,9 @@ def _require_about(made: "Step", audited: "Step", compared: "Step", audit: Path,
 
 
 def _write_images(image_set: "ImageSet", copies: Collection[str], folder: Path) -> int:
-    from regan.data.imageset import ImageSetWriter
-    from regan.progress import Progress
-    from regan.report.private import public_settings
+    from regan.artifacts.image_set import ImageSetWriter
+    from regan.common.progress import Progress
+    from regan.report.redaction import public_settings
 
     rows = [row for row in image_set.rows if row.sha256 not in copies]
     # Every image is decoded, checked and encoded anew, so that nothing but its pixels gets out; of its row only what
@@ -330,8 +330,8 @@ def _sheets(folder: Path) -> "dict[str, np.ndarray]":
     """For each class a sheet of the first images of the release in `folder`."""
     import numpy as np
 
-    from regan.data.history import contact_sheet
-    from regan.data.imageset import ImageSet
+    from regan.artifacts.history import contact_sheet
+    from regan.artifacts.image_set import ImageSet
 
     released = ImageSet.open(folder)
     shown = {label: released.with_label(label)[:_IN_SHEET] for label in released.classes}
@@ -339,7 +339,7 @@ def _sheets(folder: Path) -> "dict[str, np.ndarray]":
 
 
 def _write_audit(audited: "Step", path: Path) -> None:
-    from regan.report.private import public_settings
+    from regan.report.redaction import public_settings
 
     public = {
         "verdict": audited.settings.get("verdict"),
@@ -357,8 +357,8 @@ def _write_history(source: Path, folder: Path, release_id: str) -> "Mapping[str,
     Of pictures only those of the step `release_id` get out: earlier ones show images that the audit took for copies,
     or never saw.
     """
-    from regan.data.history import HISTORY, read_history
-    from regan.report.private import public_settings
+    from regan.artifacts.history import HISTORY, read_history
+    from regan.report.redaction import public_settings
 
     (folder / HISTORY).mkdir()
     for path in sorted((source / HISTORY).glob("*.json")):
@@ -371,7 +371,7 @@ def _write_history(source: Path, folder: Path, release_id: str) -> "Mapping[str,
 
 
 def _write_papers(steps: "Mapping[str, Step]", audit_id: str, folder: Path, title: str) -> None:
-    from regan.data.imageset import ImageSet
+    from regan.artifacts.image_set import ImageSet
     from regan.report.datasheet import write_datasheet
     from regan.report.page import write_report
 
@@ -380,7 +380,7 @@ def _write_papers(steps: "Mapping[str, Step]", audit_id: str, folder: Path, titl
 
 
 def _write_checksums(folder: Path) -> None:
-    from regan.data.imageset import file_hash
+    from regan.common.files import file_hash
 
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     lines = [f"{file_hash(folder / name)}  {name}\n" for name in names]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-    from regan.data.imageset import ImageSet
+    from regan.artifacts.image_set import ImageSet
     from regan.quality.snapshots import Features, SnapshotMeasure
 
 _LOG = logging.getLogger("regan")
@@ -71,9 +71,9 @@ def select_snapshot(
     """
     started = time.monotonic()
     _require_settings(num_images, truncation_psi, seed)
-    from regan.data.imageset import ImageSet
-    from regan.data.output import require_free, writing
-    from regan.quality.features import feature_extractor
+    from regan.artifacts.image_set import ImageSet
+    from regan.artifacts.output_folder import require_free, writing
+    from regan.quality.extractors import feature_extractor
     from regan.quality.snapshots import SnapshotMeasure
 
     require_free(Path(generator))
@@ -130,7 +130,7 @@ def _require_settings(num_images: int, truncation_psi: float, seed: int) -> None
 
 def _open_run(run: str | Path, images: "ImageSet") -> tuple[list[Path], tuple[str, ...]]:
     """Snapshots of the run and the classes that it makes; ValueError where the images do not fit."""
-    from regan.data.model import read_model
+    from regan.artifacts.model import read_model
     from regan.quality.snapshots import require_images
 
     model = read_model(run, "run")
@@ -155,8 +155,8 @@ def _measure_all(
     paths: list[Path], measure: "SnapshotMeasure", sample: _Sample
 ) -> tuple[list[dict[str, Any]], int, "Features"]:
     """A row of distances for each snapshot, the best one's number, and the synthetic features behind it."""
+    from regan.common.progress import Progress
     from regan.gan.sampling import Generator
-    from regan.progress import Progress
 
     rows: list[dict[str, Any]] = []
     best, kept = 0, measure.real
@@ -212,7 +212,7 @@ def _write_distances(path: Path, rows: list[dict[str, Any]], best: int) -> None:
 def _copy_snapshot(
     snapshot: Path, folder: Path, images: "ImageSet", labels: tuple[str, ...], about: Mapping[str, Any]
 ) -> None:
-    from regan.data.model import read_model, read_training_index, read_weights, write_model
+    from regan.artifacts.model import read_model, read_training_index, read_weights, write_model
 
     own = ("kind", "format", "versions", "discriminator")  # its discriminator, which the snapshot alone might have
     metadata = {name: value for name, value in read_model(snapshot, "generator").items() if name not in own}
@@ -234,7 +234,7 @@ def _write_history(
     rows: list[dict[str, Any]],
     seconds: float,
 ) -> None:
-    from regan.data.history import write_step
+    from regan.artifacts.history import write_step
 
     columns = ("kimg", "kernel_distance", "kernel_distance_standard_error", "frechet_distance", "num_images")
     write_step(

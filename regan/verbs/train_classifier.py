@@ -8,11 +8,11 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from regan.artifacts.image_set import ImageSet
+    from regan.classifier.initial_network import Start
     from regan.classifier.recipes import Recipe
-    from regan.classifier.start import Start
     from regan.classifier.trainer import Training
-    from regan.data.imageset import ImageSet
-    from regan.data.work import Work
+    from regan.training.workspace import Work
 
 _PIXELS = "pixels"
 
@@ -80,10 +80,10 @@ def train_classifier(
         TrainingStoppedError: SIGTERM came; the same command goes on from the checkpoint.
         TakenOverError: Another process trains with the state at `checkpoint_uri`, and began later.
     """
+    from regan.artifacts.history import write_step
+    from regan.artifacts.output_folder import require_free, writing
     from regan.classifier.recipes import recipe_named
-    from regan.data.history import write_step
-    from regan.data.output import require_free, writing
-    from regan.data.work import StateFiles, require_minutes, working
+    from regan.training.workspace import StateFiles, require_minutes, working
 
     started = time.monotonic()
     plan = recipe_named(recipe)
@@ -130,8 +130,8 @@ def _require_at_least_one(**settings: int) -> None:
 
 
 def _open_sets(images: str | Path, validation: str | Path) -> "dict[str, ImageSet]":
+    from regan.artifacts.image_set import ImageSet
     from regan.classifier.checks import require_apart, require_both_classes, require_same_kind
-    from regan.data.imageset import ImageSet
 
     sets = {"images": ImageSet.open(images), "validation": ImageSet.open(validation)}
     require_same_kind(sets)
@@ -144,7 +144,7 @@ def _open_sets(images: str | Path, validation: str | Path) -> "dict[str, ImageSe
 def _first_network(
     images: "ImageSet", recipe: "Recipe", *, start: str | Path, backbone: str, weights: str, seed: int
 ) -> "Start":
-    from regan.classifier.start import network_of, new_network
+    from regan.classifier.initial_network import network_of, new_network
     from regan.storage import fetch, is_uri
 
     if str(start):
@@ -156,8 +156,8 @@ def _first_network(
 
 def _identity(settings: dict[str, Any], sets: "dict[str, ImageSet]", start: str | Path) -> str:
     """Hash of all that decides the weights, but for `epochs`: a training may be made longer."""
-    from regan.data.checkpoint import contents_hash, identity_hash
-    from regan.data.model import weights_hash
+    from regan.artifacts.model import weights_hash
+    from regan.training.checkpoint import contents_hash, identity_hash
 
     return identity_hash(
         verb="train_classifier",
@@ -178,7 +178,7 @@ def _train(
 ) -> "Training":
     from regan.classifier.pixels import PixelCache
     from regan.classifier.trainer import Checkpointing, train
-    from regan.data.checkpoint import CHECKPOINTS
+    from regan.training.checkpoint import CHECKPOINTS
 
     scratch = work.folder / _PIXELS
     shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
@@ -226,9 +226,9 @@ def _write_model(
     figures: dict[str, Any],
     start: str | Path,
 ) -> None:
+    from regan.artifacts.model import read_training_index, write_model
     from regan.classifier.checks import index_of
     from regan.classifier.model import network_weights
-    from regan.data.model import read_training_index, write_model
 
     index = index_of(row for image_set in sets.values() for row in image_set.rows)
     index = index.union(*(image_set.training_index() for image_set in sets.values()))

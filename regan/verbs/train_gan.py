@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from regan.data.imageset import ImageSet
+    from regan.artifacts.image_set import ImageSet
     from regan.gan.configuration import GanConfig
     from regan.gan.trainer import OnSnapshot, TrainingResult
 
@@ -110,12 +110,12 @@ def train_gan(
         TrainingDivergedError: The figures left the finite or all bounds, or the discriminator has won outright. The
             last good snapshot and checkpoint stay in the work folder.
     """
-    from regan.data.checkpoint import CHECKPOINTS, contents_hash, identity_hash
-    from regan.data.imageset import ImageSet
-    from regan.data.output import require_free
-    from regan.data.work import StateFiles, require_minutes, working
+    from regan.artifacts.image_set import ImageSet
+    from regan.artifacts.output_folder import require_free
     from regan.gan.configuration import configure
     from regan.gan.inputs import decode
+    from regan.training.checkpoint import CHECKPOINTS, contents_hash, identity_hash
+    from regan.training.workspace import StateFiles, require_minutes, working
 
     started = time.monotonic()
     require_free(Path(run))
@@ -146,7 +146,7 @@ def train_gan(
     files = StateFiles(fixed=("snapshots", "start"), growing=("log.jsonl", "tensorboard"), board="tensorboard")
     with working(Path(run), checkpoint_uri, files=files, configuration=identity, label=label) as work:
         # Only now: the framework takes seconds to load, and a wrong call should not wait for it.
-        from regan.gan.start import bring_start
+        from regan.gan.initial_weights import bring_start
         from regan.gan.trainer import Trainer
 
         begun = any((work.folder / CHECKPOINTS).iterdir())
@@ -179,7 +179,7 @@ def train_gan(
 def _measuring(images: "ImageSet", labels: tuple[str, ...], features: str) -> "OnSnapshot":
     """What measures a snapshot's distances to the real images."""
     from regan.gan.sampling import Generator
-    from regan.quality.features import feature_extractor
+    from regan.quality.extractors import feature_extractor
     from regan.quality.snapshots import SnapshotMeasure
 
     measure = SnapshotMeasure(images, labels, feature_extractor(features))
@@ -212,9 +212,9 @@ def _write_run(
     seconds: float,
 ) -> TrainedGan:
     """Copy what the run keeps out of the work folder, and describe it."""
-    from regan.data.history import contact_sheet, write_step
-    from regan.data.model import write_model
-    from regan.data.output import writing
+    from regan.artifacts.history import contact_sheet, write_step
+    from regan.artifacts.model import write_model
+    from regan.artifacts.output_folder import writing
     from regan.gan.log import LOG, TENSORBOARD, read_log
     from regan.gan.sampling import SNAPSHOTS, snapshots
 

@@ -33,12 +33,12 @@ def compute(folder: Path, compiled: bool, augment: str) -> dict[str, np.ndarray]
     from keras import ops, tree
 
     from regan import backend
-    from regan.data.checkpoint import load_checkpoint, save_checkpoint
     from regan.gan import steps
     from regan.gan.augmentation.strength import STRENGTH as IN_STATE
     from regan.gan.configuration import configure
     from regan.gan.inputs import Inputs, Stream, TrainingImages, random_generator
     from regan.gan.networks import DiscriminatorNetwork, GeneratorNetwork
+    from regan.training.checkpoint import load_checkpoint, save_checkpoint
 
     def as_arrays(values):
         return tree.map_structure(ops.convert_to_numpy, values)

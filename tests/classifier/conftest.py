@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from regan.data.imageset import ImageSet, ImageSetWriter
+from regan.artifacts.image_set import ImageSet, ImageSetWriter
 
 
 def drawn(label: str, number: int, seed: int, size: int = 32, channels: int = 1) -> np.ndarray:

@@ -65,7 +65,7 @@ def test_other_sizes_channels_and_classes_are_refused(make_set):
 
 
 def test_an_image_that_stands_twice_is_refused(tmp_path, make_set):
-    from regan.data.imageset import ImageSet, ImageSetWriter
+    from regan.artifacts.image_set import ImageSet, ImageSetWriter
 
     one = make_set(b=2, m=2)
     with ImageSetWriter(tmp_path, size=32, channels=1, classes=("b", "m"), origin="real", settings={}) as writer:

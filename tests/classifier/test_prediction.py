@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 
+from regan.artifacts.model import write_model
 from regan.classifier.model import Configuration, build_network, from_pixels, network_weights
 from regan.classifier.prediction import Classifier
-from regan.data.model import write_model
 
 CONFIGURATION = Configuration("small", 32, 1)
 IMAGES = np.random.default_rng(0).integers(0, 256, (300, 32, 32, 1), dtype=np.uint8)

@@ -5,14 +5,14 @@ import keras
 import numpy as np
 import pytest
 
+from regan.classifier.initial_network import new_network
 from regan.classifier.model import from_pixels, network_weights
 from regan.classifier.pixels import PixelCache
 from regan.classifier.prediction import positive_probabilities
 from regan.classifier.recipes import recipe_named
-from regan.classifier.start import new_network
 from regan.classifier.trainer import Checkpointing, cross_entropy, train
-from regan.data.checkpoint import newest_step
-from regan.data.work import TrainingStoppedError
+from regan.training.checkpoint import newest_step
+from regan.training.workspace import TrainingStoppedError
 
 
 @pytest.fixture(scope="module")

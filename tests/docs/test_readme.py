@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from regan.data.imageset import ImageSet
+from regan.artifacts.image_set import ImageSet
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()

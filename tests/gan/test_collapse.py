@@ -10,13 +10,13 @@ from keras import ops
 import regan
 from regan import backend
 from regan.cli import main
-from regan.data.checkpoint import CHECKPOINTS, load_checkpoint
 from regan.gan.configuration import PRESETS, configure
+from regan.gan.divergence import TrainingDivergedError
 from regan.gan.inputs import TrainingImages
 from regan.gan.log import read_log
 from regan.gan.sampling import Generator, snapshots
 from regan.gan.trainer import Trainer
-from regan.gan.watchdog import TrainingDivergedError
+from regan.training.checkpoint import CHECKPOINTS, load_checkpoint
 
 TINY = {"base_maps": 32, "max_maps": 4, "latent_size": 4, "style_size": 4, "mapping_layers": 1, "batch_size": 20}
 TINY |= {"kimg": 0.1, "snapshot_kimg": 0.1, "log_kimg": 0.02}

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from keras import tree
 
-from regan.data.checkpoint import contents_hash
-from regan.data.imageset import ImageSet, ImageSetWriter
+from regan.artifacts.image_set import ImageSet, ImageSetWriter
 from regan.gan.augmentation.draws import mirror
 from regan.gan.inputs import Inputs, Stream, TrainingImages, decode, random_generator
+from regan.training.checkpoint import contents_hash
 
 
 @pytest.fixture

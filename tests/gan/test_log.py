@@ -3,8 +3,8 @@ import re
 
 import pytest
 
+from regan.gan.divergence import TrainingDivergedError
 from regan.gan.log import TrainingLog, read_log
-from regan.gan.watchdog import TrainingDivergedError
 
 
 def add(log, **figures):

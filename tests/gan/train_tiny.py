@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from conftest import tiny_config
 
-from regan.data.checkpoint import CHECKPOINTS, load_checkpoint
 from regan.gan.inputs import TrainingImages
 from regan.gan.trainer import Trainer
+from regan.training.checkpoint import CHECKPOINTS, load_checkpoint
 
 
 def main(folder: Path, kimg: float, checkpoint_seconds: float) -> None:

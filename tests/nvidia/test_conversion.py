@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from regan.gan.configuration import configure
-from regan.gan.folder import STYLE_MEAN
+from regan.gan.generator_folder import STYLE_MEAN
 from regan.gan.networks import DiscriminatorNetwork, GeneratorNetwork
 from regan.nvidia.conversion import (
     clamp,

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 import regan
+from regan.artifacts.history import last_step
+from regan.artifacts.image_set import ImageSet, file_hash
+from regan.artifacts.model import read_model, read_training_index, read_weights
 from regan.cli import main
-from regan.data.history import last_step
-from regan.data.imageset import ImageSet, file_hash
-from regan.data.model import read_model, read_training_index, read_weights
 from regan.gan.configuration import PRESETS
-from regan.gan.folder import DISCRIMINATOR, read_discriminator
+from regan.gan.generator_folder import DISCRIMINATOR, read_discriminator
 from regan.gan.sampling import Generator
 from regan.nvidia import LICENCE
 

@@ -15,7 +15,7 @@ import pytest
 from kfp import components as kfp_components
 
 from components._image import CPU_IMAGE, GPU_IMAGE
-from pipelines import machine
+from pipelines import step_runner
 from pipelines.compilation import compiled
 from pipelines.kfp_local import LocalRun
 
@@ -32,14 +32,14 @@ class Ran:
 
 
 def run_in(output: Path, pipeline, *, runner=None, image="python-tiny", said=None, volumes=None, **arguments) -> Ran:
-    text = machine.for_this_machine(compiled(pipeline), dict.fromkeys(("tiny", CPU_IMAGE, GPU_IMAGE), image))
+    text = step_runner.for_this_machine(compiled(pipeline), dict.fromkeys(("tiny", CPU_IMAGE, GPU_IMAGE), image))
     said = [] if said is None else said
-    environment = machine.step_environment()
+    environment = step_runner.step_environment()
     ran = Ran(LocalRun(output / "logs", said.append, environment=environment, volumes=volumes), said)
     ran.run(
         kfp_components.load_component_from_text(text),
         arguments,
-        runner=runner or machine.process_runner(),
+        runner=runner or step_runner.process_runner(),
         pipeline_root=output / "artifacts",
     )
     return ran

@@ -9,7 +9,7 @@ import pytest
 from kfp import dsl
 from kfp.dsl import Artifact, Dataset, Input, Metrics, Output
 
-from pipelines import machine
+from pipelines import step_runner
 from pipelines.kfp_local import StepError
 
 pytestmark = pytest.mark.pipeline
@@ -65,12 +65,12 @@ def add_kfp(root: Path) -> None:
 def image(engine, debian, monkeypatch) -> str:
     debian(IMAGE, "python3", add_kfp, ["USER 65532:65532"])
     monkeypatch.setenv("DOCKER_HOST", engine)
-    return next(iter(machine.images_of_containers(IMAGE, IMAGE).values()))
+    return next(iter(step_runner.images_of_containers(IMAGE, IMAGE).values()))
 
 
 @pytest.fixture
 def runner(tmp_path):
-    return machine.container_runner([tmp_path / "artifacts"])
+    return step_runner.container_runner([tmp_path / "artifacts"])
 
 
 def containers() -> list[str]:
@@ -114,4 +114,4 @@ def test_folders_of_this_machine_are_seen_where_they_are(run_tiny, image, runner
 def test_an_image_that_is_not_there_is_explained(engine, monkeypatch):
     monkeypatch.setenv("DOCKER_HOST", engine)
     with pytest.raises(FileNotFoundError, match=r"Build them as images/README\.md says"):
-        machine.images_of_containers(IMAGE, "localhost/regan-gpu:absent")
+        step_runner.images_of_containers(IMAGE, "localhost/regan-gpu:absent")

@@ -8,8 +8,8 @@ import pytest
 import regan
 from pipelines.kfp_local import figures_of
 from pipelines.local import Request, run
-from regan.data.history import read_history
-from regan.data.imageset import ImageSet
+from regan.artifacts.history import read_history
+from regan.artifacts.image_set import ImageSet
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(1800)]
 

@@ -25,7 +25,7 @@ from kfp import dsl
 import regan
 from pipelines.kfp_local import Step
 from pipelines.local import Request, run
-from regan.data.imageset import ImageSet
+from regan.artifacts.image_set import ImageSet
 
 pytestmark = [pytest.mark.containers, pytest.mark.pipeline, pytest.mark.slow, pytest.mark.timeout(10_800)]
 

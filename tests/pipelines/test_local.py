@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from kfp import dsl
 
-from pipelines import machine
+from pipelines import step_runner
 from pipelines.kfp_local import Step
 from pipelines.local import Request, _parameters, _summary, _volumes, run
-from regan.data.listing import SourceListing
+from regan.preparation.listing import SourceListing
 
 
 def source(per_class: int = 40, version: str = "v1", classes: tuple[str, str] = ("b", "m")) -> SourceListing:
@@ -105,7 +105,7 @@ def test_containers_see_the_source_to_read_and_every_other_local_address_to_writ
     [
         ("gan/losses.py", True),
         ("backend/__init__.py", True),
-        ("data/split.py", True),
+        ("training/checkpoint.py", True),
         ("report/page.py", False),
         ("verbs/select_snapshot.py", False),
     ],
@@ -114,8 +114,8 @@ def test_only_a_changed_line_that_training_runs_has_another_checkpoint(
     parameters, tmp_path, monkeypatch, file, is_another
 ):
     package = tmp_path / "regan"
-    shutil.copytree(machine.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(machine, "PACKAGE", package)
+    shutil.copytree(step_runner.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(step_runner, "PACKAGE", package)
     place = parameters()["gpu_checkpoint_uri"]
     with (package / file).open("a") as code:
         code.write("# another line\n")

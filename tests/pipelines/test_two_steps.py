@@ -14,9 +14,9 @@ from kfp import dsl
 import regan
 from components.prepare_images import prepare_images
 from components.train_classifier import train_classifier
-from pipelines import machine
-from regan.data.imageset import ImageSet
-from regan.data.model import weights_hash
+from pipelines import step_runner
+from regan.artifacts.image_set import ImageSet
+from regan.artifacts.model import weights_hash
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(900)]
 
@@ -59,9 +59,9 @@ def hashes(ran) -> tuple[dict[str, list[str]], str]:
 def test_containers_prepare_and_learn_what_processes_do(run_tiny, engine, debian, source, tmp_path, monkeypatch):
     monkeypatch.setenv("DOCKER_HOST", engine)
     debian(IMAGE, "python3", changes=CHANGES)
-    image = next(iter(machine.images_of_containers(IMAGE, IMAGE).values()))
+    image = next(iter(step_runner.images_of_containers(IMAGE, IMAGE).values()))
     volumes = dict.fromkeys((source, *PACKAGES), "ro")
-    runner = machine.container_runner([tmp_path / "containers" / "artifacts"])
+    runner = step_runner.container_runner([tmp_path / "containers" / "artifacts"])
     run_in = run_tiny.func
     in_containers = run_in(
         tmp_path / "containers", two_steps, runner=runner, image=image, volumes=volumes, source=source

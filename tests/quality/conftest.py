@@ -21,7 +21,7 @@ def oracle():
 @pytest.fixture(scope="session")
 def phantoms():
     """Phantom images, uint8 `(n, size, size, 1)`: as many of each class."""
-    from regan.data.phantom import LABELS, phantom_image
+    from regan.preparation.phantom import LABELS, phantom_image
 
     @functools.cache
     def made(per_class, seed, size=32):

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from regan.quality.features import Scale, batch_size, feature_extractor
+from regan.quality.extractors import feature_extractor
+from regan.quality.features import Scale, batch_size
 from regan.quality.frechet import Moments, frechet_distance
 from regan.quality.kernel import kernel_distance
 from regan.quality.radiomic import FEATURE_NAMES, radiomic_features

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from regan.quality.features import feature_extractor
+from regan.quality.extractors import feature_extractor
 
 
 @pytest.fixture(scope="module")

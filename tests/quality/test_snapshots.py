@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from regan.data.imageset import ImageSet, ImageSetWriter
-from regan.quality.features import feature_extractor
+from regan.artifacts.image_set import ImageSet, ImageSetWriter
+from regan.quality.extractors import feature_extractor
 from regan.quality.snapshots import SnapshotMeasure
 
 

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from regan.data.history import Step, read_history
+from regan.artifacts.history import Step, read_history
 
 
 def _beside(name: str) -> ModuleType:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from regan.data.history import contact_sheet, write_step
-from regan.data.imageset import ImageSet, ImageSetWriter
-from regan.data.phantom import phantom_image
+from regan.artifacts.history import contact_sheet, write_step
+from regan.artifacts.image_set import ImageSet, ImageSetWriter
+from regan.preparation.phantom import phantom_image
 from regan.statistics.delong import auc
 from regan.statistics.predictions import Predictions
 

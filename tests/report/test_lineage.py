@@ -1,6 +1,6 @@
 import pytest
 
-from regan.data.history import read_history, write_step
+from regan.artifacts.history import read_history, write_step
 from regan.report.lineage import Lineage, ancestors
 
 

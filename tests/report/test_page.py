@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from regan.data.history import read_history, write_step
+from regan.artifacts.history import read_history, write_step
 from regan.report.page import render_report, write_report
 
 HOSTILE = "<script>alert('x')</script>"

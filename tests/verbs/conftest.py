@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from regan.data.imageset import ImageSetWriter
+from regan.artifacts.image_set import ImageSetWriter
 
 
 def noise_and_discs(label: str, number: int, seed: int, size: int = 32) -> np.ndarray:

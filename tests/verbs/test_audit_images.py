@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 import regan
-from regan.data.history import last_step, read_history
-from regan.data.imageset import ImageSet, ImageSetWriter
-from regan.data.phantom import LABELS, phantom_image
+from regan.artifacts.history import last_step, read_history
+from regan.artifacts.image_set import ImageSet, ImageSetWriter
+from regan.preparation.phantom import LABELS, phantom_image
 
 TRAIN, VALIDATION, SYNTHETIC = 0, 1, 2  # seeds
 

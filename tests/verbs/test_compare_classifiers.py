@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import regan
-from regan.data.history import last_step, write_step
+from regan.artifacts.history import last_step, write_step
 from regan.statistics.comparison import compare_predictions
 from regan.statistics.predictions import Predictions
 from regan.storage import ConflictError, fetch_latest, latest, push_latest

@@ -4,9 +4,9 @@ import json
 import pytest
 
 import regan
+from regan.artifacts.history import last_step
+from regan.artifacts.image_set import ImageSet, ImageSetWriter
 from regan.classifier.prediction import Classifier
-from regan.data.history import last_step
-from regan.data.imageset import ImageSet, ImageSetWriter
 
 
 @pytest.fixture(scope="module")

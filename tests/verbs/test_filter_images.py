@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 import regan
+from regan.artifacts.history import last_step
+from regan.artifacts.image_set import ImageSet, ImageSetWriter
+from regan.artifacts.model import weights_hash
 from regan.classifier.prediction import Classifier
-from regan.data.history import last_step
-from regan.data.imageset import ImageSet, ImageSetWriter
-from regan.data.model import weights_hash
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import regan
-from regan.data.history import last_step
-from regan.data.imageset import ImageSet
-from regan.data.model import weights_hash
+from regan.artifacts.history import last_step
+from regan.artifacts.image_set import ImageSet
+from regan.artifacts.model import weights_hash
 from regan.verbs.generate_images import parse_seeds
 
 CLASSES = ("b", "m")

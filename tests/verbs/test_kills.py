@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from regan.data.checkpoint import CHECKPOINTS, newest_step
-from regan.data.model import weights_hash
+from regan.artifacts.model import weights_hash
 from regan.gan.log import read_log
+from regan.training.checkpoint import CHECKPOINTS, newest_step
 from tests.verbs.tiny_training import TINY, process, wait_until
 
 # Adaptive augmentation that is stronger with nearly each second step, so that both of its figures count.
@@ -27,7 +27,7 @@ PRESET = TINY | {
 }
 NUM_STEPS = 13
 SYNC_SECONDS = 0.1
-PARTIAL = f"{CHECKPOINTS}/.partial"
+PARTIAL = f"{CHECKPOINTS}/.part-file"
 OTHER_MOMENTS = ("snapshots/.kimg*/weights.safetensors", "log.jsonl", "snapshots/kimg*", f"{CHECKPOINTS}/step-*")
 
 

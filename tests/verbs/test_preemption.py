@@ -16,9 +16,9 @@ import pytest
 from safetensors.numpy import load_file
 
 import regan
-from regan.data import work
-from regan.data.checkpoint import newest_step
 from regan.storage import fetch, fetch_latest, latest, list_files
+from regan.training import workspace
+from regan.training.checkpoint import newest_step
 from tests.servers.generations import Generations
 from tests.servers.proxy import Proxy
 from tests.servers.start import gs_server, s3_server, use_gs, use_s3
@@ -194,8 +194,8 @@ def test_the_state_of_another_configuration_or_of_other_images_is_refused_and_le
 ):
     before = latest(training.address)
     # Every training looks at the address where this one is at home, as if it had been renamed each time.
-    place_of, name = work.place_of, training.address.rpartition("/")[2]
-    monkeypatch.setattr(work, "place_of", lambda uri, label, identity: place_of(uri, label, identity and name))
+    place_of, name = workspace.place_of, training.address.rpartition("/")[2]
+    monkeypatch.setattr(workspace, "place_of", lambda uri, label, identity: place_of(uri, label, identity and name))
     with pytest.raises(ValueError, match="only with the configuration and the images it began with"):
         training.run(tmp_path / "out", training.uri, seed=1)
     others = [str(labelled_set(9)), *training.inputs[1:]]

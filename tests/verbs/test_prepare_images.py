@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from regan import prepare_images
-from regan.data.history import last_step
-from regan.data.imageset import ImageSet
-from regan.data.phantom import phantom
+from regan.artifacts.history import last_step
+from regan.artifacts.image_set import ImageSet
+from regan.preparation.phantom import phantom
 
 SMALL = {"size": 32, "test_per_class": 3}
 SETS = ("train", "validation", "test")

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from regan import prepare_images
-from regan.data import kept_split
-from regan.data.history import last_step
-from regan.data.imageset import ImageSet
-from regan.data.phantom import phantom
+from regan.artifacts.history import last_step
+from regan.artifacts.image_set import ImageSet
+from regan.preparation import saved_split
+from regan.preparation.phantom import phantom
 from regan.storage import ConflictError, latest
 from tests.servers.start import s3_server, use_s3
 
@@ -160,17 +160,17 @@ def test_what_lies_at_the_address_already_is_not_taken_for_a_split(prepare, tmp_
 
 def with_rivals(monkeypatch, number, tmp_path, prepare):
     """Let `number` other runs keep their splits while this one is writing."""
-    push, waiting = kept_split.push_split, list(range(number))
+    push, waiting = saved_split.push_split, list(range(number))
 
     def after_a_rival(kept, uri):
         if waiting:
             waiting.pop()
-            monkeypatch.setattr(kept_split, "push_split", push)
+            monkeypatch.setattr(saved_split, "push_split", push)
             rival(tmp_path, len(waiting), prepare)
-            monkeypatch.setattr(kept_split, "push_split", after_a_rival)
+            monkeypatch.setattr(saved_split, "push_split", after_a_rival)
         return push(kept, uri)
 
-    monkeypatch.setattr(kept_split, "push_split", after_a_rival)
+    monkeypatch.setattr(saved_split, "push_split", after_a_rival)
 
 
 def rival(tmp_path, number, prepare):
@@ -189,7 +189,7 @@ def test_a_run_that_was_overtaken_splits_once_more_on_what_the_other_kept(prepar
     assert figures(made) == (2, 0, 24, 12, 0)
     assert made.num_train + made.num_validation + made.num_test == 24
     assert len(ImageSet.open(made.train)) == made.num_train
-    assert len(kept_split.read_split(str(tmp_path / "split")).images) == 36
+    assert len(saved_split.read_split(str(tmp_path / "split")).images) == 36
     assert len(list((made.train / "history").glob("*.json"))) == 1
 
 
@@ -198,16 +198,16 @@ def test_a_run_that_was_overtaken_twice_gives_up_and_leaves_nothing(prepare, tmp
     with pytest.raises(ConflictError, match=r"One run at a time.*Prepare the images again"):
         prepare()
     assert not list((tmp_path / "run 1").iterdir())
-    assert len(kept_split.read_split(str(tmp_path / "split")).images) == 24  # those of the rivals
+    assert len(saved_split.read_split(str(tmp_path / "split")).images) == 24  # those of the rivals
 
 
 def test_a_run_that_fails_keeps_no_split(prepare, tmp_path, monkeypatch):
-    import regan.data.history
+    import regan.artifacts.history
 
     def broken(*_, **__):
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(regan.data.history, "write_step", broken)
+    monkeypatch.setattr(regan.artifacts.history, "write_step", broken)
     with pytest.raises(OSError, match="disk is full"):
         prepare()
     assert latest(str(tmp_path / "split")) is None

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import regan
-from regan.data import model
-from regan.data.history import last_step, write_step
-from regan.data.imageset import file_hash
-from regan.data.model import read_model, read_training_index, weights_hash, write_model
+from regan.artifacts import model
+from regan.artifacts.history import last_step, write_step
+from regan.artifacts.image_set import file_hash
+from regan.artifacts.model import read_model, read_training_index, weights_hash, write_model
 from regan.storage import ConflictError, fetch_latest, latest, push_latest
 from tests.servers.start import s3_server, use_s3
 

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 import regan
-from regan.data.history import last_step, read_history, write_step
-from regan.data.imageset import ImageSet, ImageSetWriter
+from regan.artifacts.history import last_step, read_history, write_step
+from regan.artifacts.image_set import ImageSet, ImageSetWriter
 
 SECRETS = ("Mustermann", "Doppelgaenger", "5eedf00d")
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import regan
-from regan.data.history import last_step
-from regan.data.imageset import ImageSetWriter
-from regan.data.model import read_model, read_training_index, read_weights, weights_hash, write_model
+from regan.artifacts.history import last_step
+from regan.artifacts.image_set import ImageSetWriter
+from regan.artifacts.model import read_model, read_training_index, read_weights, weights_hash, write_model
 
 CLASSES = ("b", "m")
 
@@ -85,7 +85,7 @@ def test_the_snapshot_that_is_closest_to_the_real_images_is_kept(run, real, tmp_
 
 
 def test_the_kept_generator_is_the_snapshot_and_knows_what_chose_it(run, real, tmp_path):
-    from regan.data.imageset import ImageSet
+    from regan.artifacts.image_set import ImageSet
     from regan.gan.sampling import Generator, snapshots
 
     images, run = real(), shutil.copytree(run, tmp_path / "run")

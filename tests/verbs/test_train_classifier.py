@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import regan
+from regan.artifacts.history import last_step
+from regan.artifacts.image_set import ImageSet
+from regan.artifacts.model import file_hash, read_model, read_training_index
 from regan.classifier.prediction import Classifier
-from regan.data.history import last_step
-from regan.data.imageset import ImageSet
-from regan.data.model import file_hash, read_model, read_training_index
 from regan.storage import push
 from tests.servers.start import s3_server, use_s3
 

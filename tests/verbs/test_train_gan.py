@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import regan
-from regan.data.history import last_step
-from regan.data.imageset import ImageSet
-from regan.data.model import read_model, read_training_index, weights_hash
+from regan.artifacts.history import last_step
+from regan.artifacts.image_set import ImageSet
+from regan.artifacts.model import read_model, read_training_index, weights_hash
 from regan.verbs.train_gan import TrainedGan
 from tests.verbs.tiny_training import process, tiny_preset, wait_until
 
@@ -58,11 +58,11 @@ def finished(labelled_set, tmp_path_factory) -> Finished:
 @contextmanager
 def one_place_for_all(name: str) -> Iterator[None]:
     """Every training looks where one of them is at home, as if its folder had been renamed each time."""
-    from regan.data import work
+    from regan.training import workspace
 
-    place_of = work.place_of
+    place_of = workspace.place_of
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(work, "place_of", lambda uri, label, identity: place_of(uri, label, identity and name))
+        patch.setattr(workspace, "place_of", lambda uri, label, identity: place_of(uri, label, identity and name))
         yield
 
 

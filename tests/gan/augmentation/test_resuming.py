@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from regan import backend
-from regan.data.checkpoint import CHECKPOINTS, load_checkpoint
 from regan.gan.augmentation.strength import SIGNS, STRENGTH
 from regan.gan.configuration import configure
 from regan.gan.inputs import TrainingImages
 from regan.gan.log import read_log
 from regan.gan.trainer import Trainer
+from regan.training.checkpoint import CHECKPOINTS, load_checkpoint
 
 
 class LostNodeError(Exception):

@@ -1,0 +1,1 @@
+"""What lies between steps: image sets, models, their history, and the output folders that hold them."""

@@ -1,0 +1,1 @@
+"""Progress lines, files and text, which every room uses."""

@@ -1,1 +1,0 @@
-"""Image sets, model folders, history, and what reads and splits a hospital's images."""

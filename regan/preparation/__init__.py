@@ -1,0 +1,1 @@
+"""From foreign pictures to image sets: sources, decoding, near duplicates, and the split."""

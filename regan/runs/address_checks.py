@@ -1,0 +1,160 @@
+"""Whether the source can be read, and whether the addresses that a run writes to can be written."""
+
+import json
+import os
+import random
+import re
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from regan.preparation.listing import SourceListing
+from regan.runs.checks import Check, one_line
+from regan.runs.costs import rounded_bytes
+from regan.runs.settings import Plan
+from regan.storage import fetch, fetch_latest, is_uri, push
+
+PROBE = "preflight-probe"
+_VERDICT = "verdict.json"
+_MOST_BYTES = 1_000_000  # of a verdict
+_ATTEMPTS = 4  # another run's preflight may write its probe at the same moment
+_ERRORS = (OSError, ValueError, ImportError, RuntimeError)
+
+
+@dataclass(frozen=True)
+class SourceFound:
+    """What the listing of the source gave.
+
+    Attributes:
+        checks: For the table.
+        version: Hash of the listing; empty where it cannot be read.
+        num_images: Images of both classes; None where they cannot be counted.
+    """
+
+    checks: list[Check]
+    version: str = ""
+    num_images: int | None = None
+
+
+def source_checks(source_uri: str, plan: Plan | None) -> SourceFound:
+    """List the source and count its images.
+
+    Args:
+        source_uri: Folder, zip archive or address.
+        plan: Settings; None where they are wrong, and only the listing is looked at.
+    """
+    expected = "a folder, archive or address with images that can be read"
+    try:
+        listing = SourceListing.open(source_uri)
+    except _ERRORS as error:
+        advice = "Check source_uri, and that the service account may list and read it."
+        return SourceFound([Check("source", one_line(str(error)), expected, "no", advice)])
+    read = f"{len(listing.names):,} files, {rounded_bytes(listing.num_bytes)}"
+    checks = [Check("source", read, expected, "yes")]
+    if plan is None:
+        return SourceFound(checks, listing.version)
+    try:
+        counts = listing.counts(plan.negative_class, plan.positive_class, plan.mask_pattern)
+    except ValueError as error:
+        expected = "two class folders with images"
+        advice = "Set negative_class and positive_class to the folders of the source."
+        return SourceFound([*checks, Check("images", one_line(str(error)), expected, "no", advice)], listing.version)
+    if counts is None:
+        told = Check("images", "an archive at an address: counted by prepare_images, which opens it")
+        return SourceFound([*checks, told], listing.version)
+    return SourceFound([*checks, _count_check(counts, plan)], listing.version, sum(counts.values()))
+
+
+def write_checks(names: Sequence[str], uri: str) -> list[Check]:
+    """Try an address that one or several parameters hold, one after the other: two at once would meet there.
+
+    Args:
+        names: Of the parameters.
+        uri: Address or local folder.
+    """
+    return [write_check(name, uri) for name in names]
+
+
+def write_check(name: str, uri: str) -> Check:
+    """Write a small object below an address, read it back and compare.
+
+    Args:
+        name: Of the check, such as `checkpoint_uri`.
+        uri: Address or local folder; that of `pipeline_root` may be one that only Kubeflow's launcher can reach.
+    """
+    expected = "a small object can be written below it and read back"
+    if name == "pipeline_root" and ("?" in uri or (is_uri(uri) and not uri.startswith(("gs:", "s3:")))):
+        return Check(name, f"{uri}: not tried, because only the cluster's launcher knows how to reach it")
+    if re.match(r"[a-z0-9]+:/", uri) and not is_uri(uri):  # a folder of that name would be made, and lost with the pod
+        return Check(name, f"{uri}: no bucket", expected, "no", f"Write {name} as gs://bucket/folder.")
+    try:
+        same = _probed(f"{uri.rstrip('/')}/{PROBE}")
+    except _ERRORS as error:
+        advice = f"Check {name}, and that the service account may list, read, write and delete there."
+        return Check(name, f"{uri}: {_reason(error)}", expected, "no", advice)
+    return Check.judged(
+        name, f"{uri}: {'written and read back' if same else 'other bytes came back'}", expected, same, "Try again."
+    )
+
+
+def _reason(error: Exception) -> str:
+    """The error in words; an operating system's own say neither what was tried nor that it was writing."""
+    if isinstance(error, OSError) and error.errno and error.strerror:
+        return f"no file can be written there ({error.strerror})"
+    return one_line(str(error))
+
+
+def last_verdict(report_uri: str) -> dict[str, Any]:
+    """What the last run left at `report_uri`; empty where it left nothing.
+
+    Raises:
+        ValueError: What lies there is no verdict.
+        OSError: As `regan.storage.list_files`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / _VERDICT
+        if fetch_latest(report_uri, folder) is None or not path.is_file():
+            return {}
+        if path.is_symlink() or path.stat().st_size > _MOST_BYTES:
+            raise ValueError(
+                f"`{_VERDICT}` at {report_uri} must be a small file. It has {path.stat().st_size:,} bytes."
+            )
+        try:
+            found = json.loads(path.read_bytes())
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"`{_VERDICT}` at {report_uri} must be JSON. It is not: {error}.") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"`{_VERDICT}` at {report_uri} must be a JSON object. Received {type(found).__name__}.")
+    return found
+
+
+def _count_check(counts: dict[str, int], plan: Plan) -> Check:
+    least = plan.test_per_class + 2
+    found = ", ".join(f"{label} {count:,}" for label, count in counts.items())
+    expected = f"{least:,} or more of each class: {plan.test_per_class:,} to test, and more to train and validate"
+    rarer = min(counts.values())
+    advice = f"Set test_per_class to {rarer // 4} or less, or add images." if rarer >= 8 else "Add images."
+    return Check.judged("images", found, expected, rarer >= least, advice)
+
+
+def _probed(place: str) -> bool:
+    """Whether what was written is what is read."""
+    for attempt in range(_ATTEMPTS):
+        with tempfile.TemporaryDirectory() as folder:
+            written, read = Path(folder) / "written", Path(folder) / "read"
+            written.mkdir()
+            content = os.urandom(32)
+            (written / "probe").write_bytes(content)
+            try:
+                push(written, place, replace=True)
+                fetch(place, read)
+                if (read / "probe").read_bytes() == content:
+                    return True
+            except ValueError:  # half of another's probe
+                if attempt == _ATTEMPTS - 1:
+                    raise
+        time.sleep(random.uniform(0.1, 0.5) * (attempt + 1))
+    return False

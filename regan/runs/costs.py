@@ -1,0 +1,223 @@
+"""What the settings will need: bytes on disk and GPU hours, by arithmetic and published figures.
+
+None of the hours is measured. They tell days from hours, not one hour from two.
+"""
+
+from dataclasses import dataclass
+
+from regan.gan.configuration import GanConfig, configure
+from regan.runs.checks import Check
+from regan.runs.settings import Plan
+
+_FLOAT = 4
+_CHECKPOINTS = 2  # the state and the one before it
+_SYNTHETIC_SETS = 3  # as made, as kept, and for the control
+# Bytes a pixel and channel of a stored PNG, at most: 44 kB for a synthetic grey image of 256 x 256, 35 kB for a real
+# one (README, "Disk").
+_SYNTHETIC_BYTES = 44_000 / 256**2
+_REAL_BYTES = 35_000 / 256**2
+
+# Millions of parameters without the head, as Keras publishes them for keras.applications (InceptionResNetV2: ours,
+# with its head). Another backbone is told as unknown.
+_BACKBONES = {
+    "small": 0.7,
+    "InceptionResNetV2": 55.9,
+    "InceptionV3": 21.8,
+    "Xception": 20.9,
+    "ResNet50": 23.6,
+    "ResNet50V2": 23.6,
+    "MobileNet": 3.2,
+    "MobileNetV2": 2.3,
+    "DenseNet121": 7.0,
+    "EfficientNetB0": 4.0,
+}
+
+# Published seconds per kimg of config-e at 256 x 256 on one V100: 21.6 in NVIDIA's ADA release (half precision), and
+# 112 for config-f in its first release (float32), whose step costs 1208 / 399 as much as that of config-e.
+_V100 = (21.6, 112 * 399 / 1208)
+# The ceiling of one H200 for the same: 1.0 s (README, "Hours"). Others from it by the data sheets' dense bfloat16
+# (T4: float16) TFLOP/s and memory TB/s; what is reached in practice may take four times the ceiling.
+_H200 = 1.0
+_DATA_SHEETS = {
+    "H200": (989, 4.8),
+    "H100": (989, 3.35),
+    "A100": (312, 2.0),
+    "L40S": (362, 0.86),
+    "A10": (125, 0.6),
+    "L4": (121, 0.3),
+    "T4": (65, 0.32),
+}
+_OF_CEILING = 4.0
+
+
+@dataclass(frozen=True)
+class Bytes:
+    """Bytes of what a run writes.
+
+    Attributes:
+        snapshots: All kept ones.
+        checkpoints: State of GAN training.
+        images: Prepared and synthetic image sets.
+        classifiers: Their weights.
+    """
+
+    snapshots: int
+    checkpoints: int
+    images: int
+    classifiers: int
+
+    @property
+    def total(self) -> int:
+        """Of the whole run."""
+        return self.snapshots + self.checkpoints + self.images + self.classifiers
+
+    @property
+    def largest_step(self) -> int:
+        """What the disk under the most demanding step holds: training, or the steps that read all images."""
+        return max(self.snapshots + self.checkpoints, self.classifiers) + self.images
+
+
+def generator_parameters(config: GanConfig) -> int:
+    """Trainable numbers of mapping and synthesis."""
+    latent, style = config.latent_size, config.style_size
+    embedding = config.num_labels * latent + latent if config.num_labels else 0
+    width = 2 * latent if config.num_labels else latent
+    mapping = embedding + _chain(width, style, config.mapping_layers)
+    total, maps = mapping + 16 * config.maps(4), config.maps(4)
+    for size in config.sizes:
+        for _ in range(1 if size == 4 else 2):
+            filters = config.maps(size)
+            total += 9 * maps * filters + filters + 1 + (style + 1) * maps
+            maps = filters
+        total += maps * config.channels + config.channels + (style + 1) * maps
+    return total
+
+
+def discriminator_parameters(config: GanConfig) -> int:
+    """Trainable numbers of the discriminator."""
+    top = config.maps(4)
+    total = config.channels * config.maps(config.size) + config.maps(config.size)
+    for size in config.sizes[1:]:
+        maps, filters = config.maps(size), config.maps(size // 2)
+        total += 9 * maps * maps + maps + 9 * maps * filters + filters + maps * filters
+    total += 9 * (top + 1) * top + top + 16 * top * top + top
+    total += (top + 1) * (top if config.num_labels else 1)
+    if config.num_labels:
+        total += (config.num_labels + 1) * top + _chain(top, top, config.mapping_layers)
+    return total
+
+
+def relative_cost(config: GanConfig) -> float:
+    """Arithmetic of one training step a real image, as a multiple of config-e at 256 x 256."""
+    return _convolutions(config) / _convolutions(configure("config-e", size=256, channels=1, labels=("one",)))
+
+
+def bytes_needed(plan: Plan, num_real: int, backbone: str) -> Bytes:
+    """Bytes that a run with these settings writes.
+
+    Args:
+        plan: The settings.
+        num_real: Real images.
+        backbone: Of the classifiers.
+    """
+    generator, discriminator = generator_parameters(plan.config), discriminator_parameters(plan.config)
+    # Both networks, the average of the generator, and what the optimiser keeps for each weight.
+    state = _FLOAT * (3 * generator + 2 * discriminator)
+    pixels = plan.config.size**2 * plan.config.channels
+    synthetic = plan.rounds * _SYNTHETIC_SETS * 2 * plan.seeds * pixels * _SYNTHETIC_BYTES
+    classifiers = 1 + 2 * plan.rounds  # the teacher, and a student and a control of each round
+    parameters = _BACKBONES.get(backbone, _BACKBONES["InceptionResNetV2"]) * 1e6
+    return Bytes(
+        snapshots=plan.networks * plan.snapshots * _FLOAT * generator,
+        checkpoints=plan.networks * _CHECKPOINTS * state,
+        images=int(num_real * pixels * _REAL_BYTES + synthetic),
+        classifiers=int(classifiers * _FLOAT * parameters),
+    )
+
+
+def gpu_hours(plan: Plan, gpu: str) -> tuple[float, float, str] | None:
+    """Hours of one GPU that GAN training takes.
+
+    Args:
+        plan: The settings.
+        gpu: Name as `nvidia-smi` tells it.
+
+    Returns:
+        From, to, and where the figures come from; None for a GPU without figures.
+    """
+    found = seconds_per_kimg(gpu)
+    if found is None:
+        return None
+    kimg = plan.networks * plan.config.kimg * relative_cost(plan.config) / 3600
+    return found[0] * kimg, found[1] * kimg, found[2]
+
+
+def seconds_per_kimg(gpu: str) -> tuple[float, float, str] | None:
+    """Of config-e at 256 x 256 on one GPU: from, to, source; None where nothing is known."""
+    words = gpu.upper().replace("-", " ").split()
+    if "V100" in words:
+        return (*_V100, "published by NVIDIA for its own code")
+    for name, (rate, bandwidth) in _DATA_SHEETS.items():
+        if name in words:
+            ratios = [peak / own for peak, own in zip(_DATA_SHEETS["H200"], (rate, bandwidth), strict=True)]
+            return _H200 * min(ratios), _H200 * max(ratios) * _OF_CEILING, "computed from data sheets"
+    return None
+
+
+def cost_checks(plan: Plan, num_real: int | None, backbone: str, gpu: str | None) -> tuple[list[Check], Bytes]:
+    """What the settings need, for the table.
+
+    Args:
+        plan: The settings.
+        num_real: Real images; None where they could not be counted.
+        backbone: Of the classifiers.
+        gpu: Name of the GPU; empty for none, None where it was looked for and not found.
+    """
+    needed = bytes_needed(plan, num_real or 0, backbone)
+    parts = [(name, getattr(needed, name)) for name in ("snapshots", "checkpoints", "images", "classifiers")]
+    notes = "" if backbone in _BACKBONES else f"; the size of {backbone} is unknown, taken as InceptionResNetV2's"
+    notes += "; real images not counted" if num_real is None else ""
+    detail = ", ".join(f"{name} {rounded_bytes(value)}" for name, value in parts)
+    found = f"about {rounded_bytes(needed.total)} ({detail}{notes})"
+    return [Check("bytes of the run", found), Check("GPU hours of GAN training", _hours(plan, gpu))], needed
+
+
+def rounded_bytes(value: float) -> str:
+    """Such as `1.2 GB`: two digits are all that these figures are worth."""
+    unit, size = next((u, s) for u, s in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("bytes", 1)) if value >= s or s == 1)
+    return f"{_two_digits(value / size)} {unit}"
+
+
+def _two_digits(value: float) -> str:
+    return f"{float(f'{value:.2g}'):,g}"
+
+
+def _hours(plan: Plan, gpu: str | None) -> str:
+    if not gpu:
+        none = "none: without a GPU the preset demo takes minutes, and config-e months"
+        return none if gpu == "" else "no GPU was found to compute them for"
+    hours = gpu_hours(plan, gpu)
+    if hours is None:
+        return f"no figures are known for {gpu}"
+    low, high, source = hours
+    return f"{_two_digits(low)} to {_two_digits(high)} on one {gpu} ({source}; not measured with this code)"
+
+
+def _chain(width: int, units: int, layers: int) -> int:
+    return sum((width if layer == 0 else units) * units + units for layer in range(layers))
+
+
+def _convolutions(config: GanConfig) -> float:
+    """Multiplications of the convolutions of both networks, forward, for one image."""
+    total, maps = 0.0, config.maps(4)
+    for size in config.sizes:
+        filters, below = config.maps(size), config.maps(max(size // 2, 4))
+        if size > 4:
+            # A transposed convolution works on the small side; so does the halving one of the discriminator.
+            total += 9 * size**2 * (maps * filters / 4 + filters**2)
+            total += 9 * size**2 * (filters**2 + filters * below / 4) + size**2 * filters * below / 4
+        else:
+            total += 9 * size**2 * 2 * filters**2 + 16 * filters**2
+        total += size**2 * filters * config.channels * 2
+        maps = filters
+    return total

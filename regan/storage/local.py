@@ -1,0 +1,85 @@
+"""Storage that is a folder of the disk, or of a volume that several machines mount."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from regan.common.files import atomic_write, is_partial
+from regan.storage.provider import Patience, Store, StoredFile
+
+
+class LocalStore(Store):
+    """Files below a folder."""
+
+    workers = 8
+
+    def __init__(self, uri: str, prefix: str, patience: Patience | None = None) -> None:
+        super().__init__(uri, prefix.rstrip("/"), patience)
+        self._start = f"{self.prefix}/"
+
+    def _listed(self, start: str, limit: int | None = None) -> Iterator[StoredFile]:
+        folder, _, beginning = start.rpartition("/")
+        if not beginning:
+            paths: Iterator[Path] = Path(folder or "/").rglob("*")
+        else:
+            paths = (path for path in [Path(start)] if path.is_file())
+        for path in paths:
+            try:
+                found = path.stat()
+            except FileNotFoundError:  # another process removed it while we were listing
+                continue
+            if path.is_file() and not is_partial(path.name):
+                yield StoredFile(path.as_posix(), found.st_size, str(found.st_mtime_ns), found.st_mtime)
+
+    def download(self, file: StoredFile, target: Path, *, checked: bool = True) -> None:
+        """See `Store.download`; a disk has no checksum of its own."""
+        shutil.copyfile(self._key(file.name), target)
+
+    def upload(self, source: Path, name: str) -> None:
+        """See `Store.upload`."""
+        with atomic_write(Path(self._key(name)), durable=True) as partial:
+            shutil.copyfile(source, partial)
+
+    def delete(self, file: StoredFile) -> None:
+        """See `Store.delete`."""
+        path = Path(self._key(file.name))
+        try:
+            if str(path.stat().st_mtime_ns) == file.version:
+                path.unlink()
+        except FileNotFoundError:
+            return
+
+    def read(self, name: str) -> tuple[bytes, str] | None:
+        """See `Store.read`."""
+        try:
+            data = Path(self._key(name)).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return data, hashlib.sha256(data).hexdigest()
+
+    def swap(self, name: str, data: bytes, token: str | None) -> str:
+        """See `Store.swap`; writers wait for each other by a lock on the folder."""
+        place = Path(self._key(name))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(place.parent):
+            found = self.read(name)
+            if (found[1] if found else None) != token:
+                raise self._conflict(name)
+            with atomic_write(place, durable=True) as partial:
+                partial.write_bytes(data)
+        return hashlib.sha256(data).hexdigest()
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    import fcntl  # not on Windows, where the rest of the library still imports
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,1 +1,0 @@
-"""Providers of storage behind one interface, and what is built on it; `regan.storage` is the door."""
