@@ -20,8 +20,8 @@ LEVELS = (
     {"regan.gan", "regan.classifier"},
     {"regan.training", "regan.preparation"},
     {"regan.storage", "regan.report"},
-    {"regan.artifacts"},
-    {"regan.common", "regan.statistics", "regan.backend"},
+    {"regan.artifacts", "regan.statistics", "regan.backend"},
+    {"regan.common"},
 )
 LEVEL = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}
 
