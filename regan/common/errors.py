@@ -87,8 +87,8 @@ class StorageAccessError(ReganError, PermissionError):
     """Object storage refuses access: credentials are missing, have expired or do not suffice."""
 
     advice = (
-        "Bind the service account of the pods to one of the cloud (Workload Identity, IRSA), or mount a secret; it must "
-        "be allowed to list, read, write and delete below the URI."
+        "Bind the service account of the pods to one of the cloud (Workload Identity, IRSA), or mount a secret; it "
+        "must be allowed to list, read, write and delete below the URI."
     )
 
 
@@ -147,7 +147,7 @@ class MissingLibraryError(ReganError, ImportError):
 
 
 class UnsafeFileError(ReganError, ValueError):
-    """A file holds something that could run code or write outside its folder, and was not opened."""
+    """A file could run code or write outside its folder, and was not opened."""
 
     advice = (
         "Get the file from a source that you trust; a pickle is read only with the names of official StyleGAN2 files."
