@@ -7,7 +7,6 @@ Nothing of what it reads is trusted, and neither pictures nor names of the sourc
 import json
 import logging
 import math
-import os
 import re
 import tempfile
 import time

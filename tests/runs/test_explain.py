@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import regan
-from regan.runs.error_table import CAUSES
-from regan.cli import main
 from regan.artifacts.history import write_step
+from regan.cli import main
+from regan.runs.error_table import CAUSES
 from regan.storage import push
 
 ORDER = [

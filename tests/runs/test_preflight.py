@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import regan
-from regan.cli import main
 from regan.artifacts.history import last_step
+from regan.cli import main
 from regan.runs.preflight import PreflightError
 from regan.storage import latest, push_latest
 from tests.servers.proxy import Fault
