@@ -2,26 +2,14 @@
 
 import contextlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from kfp import dsl
-from kfp.dsl.pipeline_channel import PipelineParameterChannel
+from kfp.dsl.pipeline_channel import PipelineChannel, PipelineParameterChannel
 
-from components import (
-    audit_images,
-    compare_classifiers,
-    evaluate_classifier,
-    explain_run,
-    filter_image_shards,
-    filter_images,
-    generate_images,
-    preflight,
-    prepare_images,
-    publish_images,
-    select_snapshot,
-    train_classifier,
-    train_gan,
-)
-from pipelines.placement import Gpu, on_cpu, on_gpu
+from pipelines import steps
+from pipelines.steps import Checked, Prepared, Settings
+from regan.common.errors import SettingError
 
 NAME = "synthetic-training-set"
 MOST_SHARDS = 16  # of one class: Kubeflow's loops fail above (kubeflow/pipelines #12131)
@@ -32,27 +20,28 @@ def synthetic_training_set(
 ) -> dsl.base_component.BaseComponent:
     """Make the pipeline.
 
-    The teacher is trained on real images, the student on synthetic images that the teacher agrees with, and the
+    The teacher is trained on real images, the student on synthetic images whose label the teacher confirms, and the
     control on as many unfiltered ones: the filter can write the teacher's rule into worthless images, and only the
-    control shows it. All three answer the same test images, once.
+    control shows it. All three are evaluated once, on the same test images.
 
     Args:
-        conditional: One class-conditional network for both classes; otherwise one network a class.
-        rounds: How often student and control go on with new images; image i of class k (0 or 1) in round r (from 0)
-            has seed first_seed + ((r * 2 + k) * per_round) + i.
-        generation_shards: Steps among which the seeds of each class and round are divided, 1 to 16. Kubeflow does not
-            retry steps of a loop, so that one is the default and makes no loop.
+        conditional: One class-conditional network for both classes; otherwise one network for each class.
+        rounds: Rounds of new synthetic images on which student and control continue to train; image i of class k (0 or
+            1) in round r (from 0) has seed first_seed + ((r * 2 + k) * per_round) + i.
+        generation_shards: Steps that share the seeds of each class and round, 1 to 16. Kubeflow does not retry steps of
+            a loop, so the default is one step and no loop.
 
     Returns:
-        The pipeline, ready to be compiled.
+        The pipeline, ready to compile.
 
     Raises:
-        ValueError: `rounds` or `generation_shards` is out of range.
+        SettingError: `rounds` or `generation_shards` is out of range.
     """
     if rounds < 1 or not 1 <= generation_shards <= MOST_SHARDS:
-        raise ValueError(
-            f"`rounds` must be 1 or more and `generation_shards` 1 to {MOST_SHARDS}. "
-            f"Received rounds={rounds}, generation_shards={generation_shards}."
+        raise SettingError(
+            "`rounds` or `generation_shards` is out of range. "
+            f"Received rounds={rounds}, generation_shards={generation_shards}. "
+            f"Use 1 or more rounds and 1 to {MOST_SHARDS} shards."
         )
 
     @dsl.pipeline(name=NAME)
@@ -168,198 +157,99 @@ def synthetic_training_set(
             gpu_checkpoint_minutes: Minutes between two pushes of that state.
         """
         given = {name: value for name, value in locals().items() if isinstance(value, PipelineParameterChannel)}
-        gpu = Gpu(gpu_type, gpu_count, gpu_node_selector, gpu_tolerations)
-        gpu_gan = Gpu(gpu_type, gpu_count_gan, gpu_node_selector, gpu_tolerations)
-
-        def graph(checked: dsl.PipelineTask) -> None:
-            prepared = on_cpu(
-                prepare_images(
-                    source=source_uri,
-                    negative_class=negative_class,
-                    positive_class=positive_class,
-                    size=data_size,
-                    channels=data_channels,
-                    test_per_class=test_per_class,
-                    validation_fraction=data_validation_fraction,
-                    mask_pattern=data_mask_pattern,
-                    seed=data_seed,
-                    split_uri=data_split_uri,
-                    data_version=checked.outputs["data_version"],
-                )
-            )
-            train, validation, test = (prepared.outputs[name] for name in ("train", "validation", "test"))
-            classes = (prepared.outputs["negative_class"], prepared.outputs["positive_class"])
-            state = {
-                "checkpoint_uri": checked.outputs["checkpoint_uri"],
-                "checkpoint_minutes": gpu_checkpoint_minutes,
-            }
-
-            def classifier(name: str, images, start=None):
-                task = train_classifier(
-                    images=images,
-                    validation=validation,
-                    **({"start": start} if start else {}),
-                    backbone=classifier_backbone,
-                    weights=classifier_weights,
-                    recipe=classifier_recipe,
-                    epochs=classifier_epochs,
-                    batch_size=classifier_batch_size,
-                    checkpoint_name=name.replace(" ", "-"),
-                    **state,
-                    seed=classifier_seed,
-                )
-                return on_gpu(task, gpu).set_display_name(f"train {name}").outputs["classifier"]
-
-            def predictions(name: str, model):
-                task = evaluate_classifier(classifier=model, images=test)
-                return on_gpu(task, gpu).set_display_name(f"test {name}").outputs["predictions"]
-
-            def generator(name: str = "", **label):
-                trained = on_gpu(
-                    train_gan(
-                        images=train,
-                        preset=gan_preset,
-                        kimg=gan_kimg,
-                        keep_snapshots=gan_keep_snapshots,
-                        augment=gan_augment,
-                        precision=gan_precision,
-                        mapping_layers=gan_mapping_layers,
-                        start_uri=gan_start_uri,
-                        **state,
-                        seed=gan_seed,
-                        **label,
-                    ),
-                    gpu_gan,
-                ).set_display_name(f"train GAN {name}".strip())
-                selected = select_snapshot(
-                    run=trained.outputs["run"],
-                    images=train,
-                    features=gan_features,
-                    num_images=gan_selection_images,
-                    truncation_psi=gan_truncation_psi,
-                )
-                return on_gpu(selected, gpu).set_display_name(f"select snapshot {name}".strip()).outputs["generator"]
-
-            def raw(name: str, model, label, seeds: str):
-                def generated(seeds: str):
-                    task = generate_images(generator=model, label=label, seeds=seeds, truncation_psi=gan_truncation_psi)
-                    return on_gpu(task, gpu).set_display_name(f"generate {name}").outputs["images"]
-
-                if generation_shards == 1:
-                    return generated(seeds)
-                shards = [f"{number}/{generation_shards}" for number in range(1, generation_shards + 1)]
-                with dsl.ParallelFor(shards, name=f"shards-{name.replace(' ', '-')}") as shard:
-                    return generated(f"{seeds}:{shard}")
-
-            def filtered(name: str, negative, positive, **rule):
-                component = filter_images
-                if generation_shards > 1:  # the compiler changes what is collected: each step needs its own
-                    component = filter_image_shards
-                    negative, positive = dsl.Collected(negative), dsl.Collected(positive)
-                task = component(negative=negative, positive=positive, classifier=teacher, seed=classifier_seed, **rule)
-                return on_gpu(task, gpu).set_display_name(name)
-
-            def audited(name: str, synthetic):
-                task = audit_images(
-                    synthetic=synthetic,
-                    train=train,
-                    validation=validation,
-                    features=report_features,
-                    max_memorised=report_max_memorised,
-                )
-                return on_gpu(task, gpu).set_display_name(name)
-
-            teacher = classifier("teacher", train)
-            if conditional:
-                generators = {"generator": generator()}
-            else:
-                generators = {
-                    "generator": generator("negative", label=classes[0]),
-                    "generator_positive": generator("positive", label=classes[1]),
-                }
-            student = control = None
-            releases = []
-            for number in range(rounds):
-                suffix = f" {number + 1}" if rounds > 1 else ""
-                images = {
-                    name: raw(f"{name}{suffix}", model, label, seeds=f"{gan_seeds}+{number * 2 + k}")
-                    for k, (name, model, label) in enumerate(
-                        zip(("negative", "positive"), [*generators.values()] * 2, classes, strict=False)
-                    )
-                }
-                agreed = filtered(
-                    f"filter{suffix}",
-                    **images,
-                    rule=classifier_filter_rule,
-                    confidence=classifier_filter_confidence,
-                    per_class=classifier_images_per_class,
-                )
-                unfiltered = filtered(
-                    f"draw control{suffix}", **images, rule="none", per_class=agreed.outputs["per_class"]
-                )
-                synthetic = agreed.outputs["images"]
-                student = classifier(f"student{suffix}", synthetic, start=student)
-                control = classifier(f"control{suffix}", unfiltered.outputs["images"], start=control)
-                releases.append((suffix, synthetic, audited(f"audit images{suffix}", synthetic)))
-
-            compared = on_cpu(
-                compare_classifiers(
-                    candidate=predictions("student", student),
-                    reference=predictions("teacher", teacher),
-                    control=predictions("control", control),
-                    audit=releases[-1][-1].outputs["audit"],
-                    endpoint=report_endpoint,
-                    margin=report_margin,
-                    report_uri=report_uri,
-                    run_key=checked.outputs["run_key"],
-                    data_version=checked.outputs["data_version"],
-                )
-            ).set_caching_options(False)
-            with contextlib.ExitStack() as all_passed:
-                for suffix, _, audit in releases:
-                    name = f"audit{suffix}-passed".replace(" ", "-")
-                    all_passed.enter_context(dsl.If(audit.outputs["verdict"] == "passed", name=name))
-                before = None
-                for suffix, synthetic, audit in releases:
-                    is_last = synthetic is releases[-1][1]
-                    task = publish_images(
-                        images=synthetic,
-                        audit=audit.outputs["audit"],
-                        report=compared.outputs["report"],
-                        **generators,
-                        generator_uri=gan_start_uri,
-                        release_uri=report_release_uri,
-                        release_name=f"{checked.outputs['run_key']}{suffix.replace(' ', '-')}",
-                        title=report_title,
-                        **({"report_uri": report_uri, "run_key": checked.outputs["run_key"]} if is_last else {}),
-                    )
-                    on_cpu(task).set_caching_options(False).set_display_name(f"publish images{suffix}")
-                    before = task.after(before) if before else task
-
-        told = on_cpu(explain_run(run_name=dsl.PIPELINE_JOB_NAME_PLACEHOLDER)).set_caching_options(False)
-        with dsl.ExitHandler(told, name="run"):
-            checked = on_gpu(
-                preflight(
-                    source_uri=source_uri,
-                    settings=_settings(given, conditional=conditional, rounds=rounds),
-                    data_version=data_version,
-                    checkpoint_uri=gpu_checkpoint_uri,
-                    report_uri=report_uri,
-                    release_uri=report_release_uri,
-                    start_uri=gan_start_uri,
-                    split_uri=data_split_uri,
-                    gpu_count=gpu_count,
-                    gpu_count_gan=gpu_count_gan,
-                    backbone=classifier_backbone,
-                    weights=classifier_weights,
-                    unchanged=data_unchanged,
-                ),
-                gpu_gan,
-            ).set_caching_options(False)
-            with dsl.If(checked.outputs["go"] == "yes", name="something-new"):
-                graph(checked)
+        settings = Settings(given, conditional=conditional, rounds=rounds, generation_shards=generation_shards)
+        with dsl.ExitHandler(steps.explain_run(), name="run"):
+            checked = steps.preflight(settings, _settings(given, conditional=conditional, rounds=rounds))
+            with dsl.If(checked.go == "yes", name="something-new"):
+                _graph(settings, checked)
 
     return pipeline
+
+
+@dataclass(frozen=True)
+class _Round:
+    """What one round makes.
+
+    Attributes:
+        detail: The round in names of steps, from "1"; empty where there is one round.
+        synthetic: Images that the teacher agrees with.
+        student: Classifier trained on these, and in earlier rounds on theirs.
+        control: The same on unfiltered images.
+        audited: Audit of `synthetic`.
+    """
+
+    detail: str
+    synthetic: PipelineChannel
+    student: PipelineChannel
+    control: PipelineChannel
+    audited: dsl.PipelineTask
+
+
+def _graph(settings: Settings, checked: Checked) -> None:
+    """All steps after the preflight."""
+    real = steps.prepare(settings, checked)
+    teacher = steps.train_classifier(settings, checked, real, real.train, "teacher")
+    generators = steps.train_generators(settings, checked, real)
+    rounds: list[_Round] = []
+    for number in range(settings.rounds):
+        before = rounds[-1] if rounds else None
+        rounds.append(_round(settings, checked, real, teacher, generators, number, before))
+    # The order of these calls numbers the tasks of the compiled pipeline.
+    predictions = {
+        "candidate": steps.evaluate(settings, real, rounds[-1].student, "student"),
+        "reference": steps.evaluate(settings, real, teacher, "teacher"),
+        "control": steps.evaluate(settings, real, rounds[-1].control, "control"),
+    }
+    report = steps.compare(settings, checked, predictions, rounds[-1].audited)
+    _publish(settings, checked, generators, rounds, report)
+
+
+def _round(
+    settings: Settings,
+    checked: Checked,
+    real: Prepared,
+    teacher: PipelineChannel,
+    generators: tuple[PipelineChannel, ...],
+    number: int,
+    before: _Round | None,
+) -> _Round:
+    detail = str(number + 1) if settings.rounds > 1 else ""
+    generated = steps.generate(settings, generators, real, number, detail)
+    agreed = steps.filter_agreed(settings, generated, teacher, detail)
+    unfiltered = steps.draw_control(settings, generated, teacher, agreed, detail)
+    synthetic = agreed.outputs["images"]
+    start_student, start_control = (before.student, before.control) if before else (None, None)
+    student = steps.train_classifier(settings, checked, real, synthetic, "student", detail=detail, start=start_student)
+    control = steps.train_classifier(settings, checked, real, unfiltered, "control", detail=detail, start=start_control)
+    audited = steps.audit(settings, real, synthetic, detail)
+    return _Round(detail, synthetic, student, control, audited)
+
+
+def _publish(
+    settings: Settings,
+    checked: Checked,
+    generators: tuple[PipelineChannel, ...],
+    rounds: list[_Round],
+    report: PipelineChannel,
+) -> None:
+    """Release every round, where the audit of each has passed; one after the other, so that the last ends the run."""
+    with contextlib.ExitStack() as all_passed:
+        for done in rounds:
+            name = "-".join(filter(None, ("audit", done.detail, "passed")))
+            all_passed.enter_context(dsl.If(done.audited.outputs["verdict"] == "passed", name=name))
+        before = None
+        for done in rounds:
+            task = steps.publish(
+                settings,
+                checked,
+                generators,
+                done.synthetic,
+                done.audited,
+                report,
+                detail=done.detail,
+                is_last=done is rounds[-1],
+            )
+            before = task.after(before) if before else task
 
 
 def _settings(given: Mapping[str, PipelineParameterChannel], **graph: int) -> str:

@@ -9,6 +9,7 @@ import yaml
 
 from pipelines.compilation import manifests
 from pipelines.synthetic_training_set import synthetic_training_set
+from regan.common.errors import SettingError
 from regan.verbs.generate_images import parse_seeds
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -151,7 +152,7 @@ def test_by_default_there_is_no_loop(pipeline):
 
 @pytest.mark.parametrize("graph", [{"rounds": 0}, {"generation_shards": 0}, {"generation_shards": 17}])
 def test_a_graph_that_kubeflow_cannot_run_is_refused(graph):
-    with pytest.raises(ValueError, match=r"`rounds` must be 1 or more and `generation_shards` 1 to 16\. Received"):
+    with pytest.raises(SettingError, match=r"out of range\. Received .* 1 or more rounds and 1 to 16 shards\."):
         synthetic_training_set(**graph)
 
 
