@@ -36,7 +36,7 @@ from kfp.local import cache, docker_task_handler, status, subprocess_task_handle
 from kfp.local.orchestrator import enhanced_dag_orchestrator, task_executor
 from kfp.pipeline_spec import pipeline_spec_pb2
 
-from regan.common.progress import duration
+from regan.common.text import duration
 
 SECONDS_TO_STOP = 30  # a trainer writes its state within 25 s of SIGTERM
 

@@ -28,7 +28,7 @@ from pipelines.compilation import compiled
 from pipelines.kfp_local import LocalRun, Step, figures_of
 from pipelines.parameters import PRESETS, require_sense, share_for_test, typed
 from pipelines.synthetic_training_set import synthetic_training_set
-from regan.common.progress import duration
+from regan.common.text import duration
 from regan.preparation import phantom
 from regan.preparation.listing import SourceListing
 from regan.storage import is_uri

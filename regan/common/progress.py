@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 
+from regan.common.text import duration
+
 _LOG = logging.getLogger("regan")
 _LINES = 6  # the speed that is told is that of the latest lines
 
@@ -67,16 +69,6 @@ class Progress:
 
     def _share(self) -> float:
         return min(self._done / self._total, 1.0)
-
-
-def duration(seconds: float) -> str:
-    """A length of time in the two units that say enough: `42 s`, `3 min 10 s`, `5 h 20 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def _count(n: float) -> str:

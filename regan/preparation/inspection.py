@@ -12,10 +12,11 @@ from PIL import Image
 
 from regan.artifacts.pixels import pixel_hash
 from regan.common.progress import Progress
+from regan.common.text import printable
 from regan.preparation.decoding import RefusedFile, decode, to_square
 from regan.preparation.duplicates import fingerprint, from_hex, group_duplicates, to_hex
 from regan.preparation.phantom import MARKER
-from regan.preparation.sources import Refusal, Source, SourceFile, choose_classes, list_pictures, printable
+from regan.preparation.sources import Refusal, Source, SourceFile, choose_classes, list_pictures
 from regan.preparation.split import TEST, TRAIN, VALIDATION
 
 

@@ -16,9 +16,9 @@ from dataclasses import astuple, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from regan.common.text import printable
 from regan.preparation.duplicates import from_hex, near_duplicates_between
 from regan.preparation.inspection import SurveyedImage
-from regan.preparation.sources import printable
 from regan.preparation.split import LEFT_OUT, TEST, TRAIN, VALIDATION
 
 if TYPE_CHECKING:

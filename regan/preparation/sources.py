@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from regan.artifacts.image_set import safe_name
+from regan.common.text import printable
 from regan.preparation.decoding import MAX_FILE_BYTES, RefusedFile
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -194,11 +195,6 @@ def _counted(found: Counter[str]) -> str:
         return "no class folder, only files beside each other"
     listed = ", ".join(f"{printable(name)} ({count:,} files)" for name, count in sorted(found.items())[:20])
     return listed + (f" and {len(found) - 20} more" if len(found) > 20 else "")
-
-
-def printable(name: str) -> str:
-    """A file name that can be shown: what a log, a page or a terminal might act on becomes `?`."""
-    return "".join(character if character.isprintable() else "?" for character in name)
 
 
 def _reason_to_skip(name: PurePosixPath, mask_pattern: str) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from regan.artifacts.history import Step
+from regan.common.text import is_number
 from regan.report import formatting as fmt
 from regan.report.lineage import Arm, Lineage
 
@@ -41,14 +42,14 @@ def measure(compare: Step, role: str, name: str) -> Mapping[str, Any] | None:
     """The row of one classifier's measure with its interval; None where the history has none."""
     rows = compare.tables.get("measures", [])
     found = [row for row in rows if row.get("classifier") == role and row.get("measure") == name]
-    return found[0] if found and fmt.is_number(found[0].get("value")) else None
+    return found[0] if found and is_number(found[0].get("value")) else None
 
 
 def difference(compare: Step, comparison: str, endpoint: str) -> Mapping[str, Any] | None:
     """The row of one difference with its interval, such as `candidate - control`; None where there is none."""
     for row in compare.tables.get("differences", []):
         if row.get("comparison") == comparison and row.get("endpoint") == endpoint:
-            return row if all(fmt.is_number(row.get(key)) for key in ("value", "lower", "upper")) else None
+            return row if all(is_number(row.get(key)) for key in ("value", "lower", "upper")) else None
     return None
 
 
@@ -58,14 +59,14 @@ def acceptance_text(filters: Sequence[Step]) -> str:
     shares = [
         f"{fmt.percent(row['acceptance'], 0)} of the {row['class']} images"
         for row in rows
-        if fmt.is_number(row.get("acceptance")) and "class" in row
+        if is_number(row.get("acceptance")) and "class" in row
     ]
     return f"The filter accepted {' and '.join(shares)}." if shares else ""
 
 
 def near_chance(row: Mapping[str, Any]) -> bool:
     """Whether an AUC is so low, or so uncertain, that guessing explains it."""
-    return row["value"] < NEAR_CHANCE or (fmt.is_number(row.get("lower")) and row["lower"] <= 0.5)
+    return row["value"] < NEAR_CHANCE or (is_number(row.get("lower")) and row["lower"] <= 0.5)
 
 
 def _reading(
@@ -135,7 +136,7 @@ def _unfair(candidate: Arm, control: Arm) -> list[Reading]:
     sizes = [candidate.num_images, control.num_images]
     rules = {str(step.settings.get("rule")) for step in control.filters} - {"none"}
     said = []
-    if all(fmt.is_number(size) for size in sizes) and sizes[0] != sizes[1]:
+    if all(is_number(size) for size in sizes) and sizes[0] != sizes[1]:
         said.append(
             f"The {candidate.name} learned from {fmt.number(sizes[0])} images and the control from "
             f"{fmt.number(sizes[1])}; a fair control learns from as many."

@@ -4,7 +4,6 @@ References:
     Gebru et al., Datasheets for datasets, Communications of the ACM 64 (2021): the questions and their order.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from regan.artifacts.history import Step
 from regan.artifacts.image_set import ImageRow, ImageSet
+from regan.common.text import UNKNOWN, markdown_text
 from regan.report import formatting as fmt
 from regan.report import provenance_sections, results
 from regan.report.control_reading import acceptance_text, read_control
@@ -38,7 +38,7 @@ def write_datasheet(
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=_shown,
+        finalize=lambda value: markdown_text(value, None),
     )
     env.filters |= {"number": fmt.number, "significant": fmt.significant, "plural": fmt.plural}
     text = env.get_template("datasheet.md.j2").render(
@@ -55,20 +55,9 @@ def write_datasheet(
         audit=steps[audit_id],
         num_copies=max(step.counts.get("num_copies_left_out", 0) for step in steps.values()),
         licences=provenance_sections.licences(lineage.making),
-        version=steps[audit_id].versions.get("regan", fmt.UNKNOWN),
+        version=steps[audit_id].versions.get("regan", UNKNOWN),
     )
     Path(output_markdown).write_text(text, encoding="utf-8")
-
-
-def markdown(text: Any) -> str:
-    """Text that Markdown shows as it is: on one line, without markup, links or HTML."""
-    plain = " ".join(str(text).split())
-    escaped = re.sub(r"([\\`*_\[\]<>|#~])", r"\\\1", plain)
-    return escaped.replace("&", "&amp;")
-
-
-def _shown(value: Any) -> str:
-    return markdown(value)
 
 
 def _sources(rows: Iterable[ImageRow]) -> list[dict[str, Any]]:
@@ -85,10 +74,10 @@ def _sources(rows: Iterable[ImageRow]) -> list[dict[str, Any]]:
     return [
         {
             "label": label,
-            "generator": generator or fmt.UNKNOWN,
-            "psi": psi or fmt.UNKNOWN,
+            "generator": generator or UNKNOWN,
+            "psi": psi or UNKNOWN,
             "images": counts[label, generator, psi],
-            "seeds": f"{min(numbers)} to {max(numbers)}" if numbers else fmt.UNKNOWN,
+            "seeds": f"{min(numbers)} to {max(numbers)}" if numbers else UNKNOWN,
         }
         for (label, generator, psi), numbers in seeds.items()
     ]

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from regan.common.text import is_number, printable
 from regan.report import formatting as fmt
 from regan.report import svg
 
@@ -46,7 +47,7 @@ def points(curve: Any) -> tuple[list[float], list[float]]:
     """x and y of a history's curve, without the points that are no numbers; empty where there is no curve."""
     if not isinstance(curve, Mapping):
         return [], []
-    pairs = [(x, y) for x, y in zip(curve.get("x", []), curve.get("y", [])) if fmt.is_number(x) and fmt.is_number(y)]
+    pairs = [(x, y) for x, y in zip(curve.get("x", []), curve.get("y", [])) if is_number(x) and is_number(y)]
     return [float(x) for x, _ in pairs], [float(y) for _, y in pairs]
 
 
@@ -100,7 +101,7 @@ def _draw_difference(ax: Axes, place: float, row: Difference, text_at: float) ->
         ax.plot([edge, edge], [place - 0.09, place + 0.09], color=color, lw=2.0)
     ax.plot([row.value], [place], "o", color=color, ms=8, mec=svg.PAPER, mew=1.2)
     label = f"{row.label}: {fmt.signed(row.value)} ({fmt.interval(row.lower, row.upper, sign=True)})"
-    ax.text(text_at, place + 0.31, svg.clean(label), va="bottom", ha="left", fontsize=svg.FONT_SIZE)
+    ax.text(text_at, place + 0.31, printable(label), va="bottom", ha="left", fontsize=svg.FONT_SIZE)
 
 
 def line_figure(
@@ -134,16 +135,16 @@ def distance_figure(
     rows: Sequence[Mapping[str, Any]], measure: str, name: str, *, title: str, kept: float | None, floor: float | None
 ) -> str:
     """One distance for each snapshot: the kept one marked, and the floor of real against real images."""
-    points = [row for row in rows if fmt.is_number(row.get("kimg")) and fmt.is_number(row.get(measure))]
+    points = [row for row in rows if is_number(row.get("kimg")) and is_number(row.get(measure))]
     kimg, values = [row["kimg"] for row in points], [row[measure] for row in points]
     errors: list[Any] = [row.get(f"{measure}_standard_error") for row in points]
     with svg.style():
         figure = svg.new_figure(460, 280)
         ax = figure.add_subplot()
         ax.plot(kimg, values, color=SERIES[0], marker="o", ms=4, lw=1.4)
-        if errors and all(fmt.is_number(error) for error in errors):
+        if errors and all(is_number(error) for error in errors):
             ax.errorbar(kimg, values, yerr=errors, fmt="none", ecolor=SERIES[0], elinewidth=1.2, capsize=2.5)
-        if fmt.is_number(floor):
+        if is_number(floor):
             _draw_level(ax, float(floor or 0), "floor: real against real")
         chosen = [point for point in zip(kimg, values) if kept is not None and abs(point[0] - kept) < 1e-6]
         for x, y in chosen:
@@ -168,12 +169,12 @@ def roc_figure(
         along: Any = {"rotation": 45, "rotation_mode": "anchor", "ha": "center", "va": "top"}
         ax.text(0.71, 0.7, "guessing", color=svg.MUTED, fontsize=svg.FONT_SIZE - 1, **along)
         for line, operating_point in curves:
-            ax.plot(line.x, line.y, color=line.color, ls=line.dashes, label=svg.clean(line.label))
+            ax.plot(line.x, line.y, color=line.color, ls=line.dashes, label=printable(line.label))
             if operating_point is not None:
                 ax.plot(*operating_point, "o", color=line.color, ms=8, mec=svg.PAPER, mew=1.4)
         ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
-        ax.set_xlabel(svg.clean(f"{negative} images called {positive} (1 − specificity)"))
-        ax.set_ylabel(svg.clean(f"{positive} images found (sensitivity)"))
+        ax.set_xlabel(printable(f"{negative} images called {positive} (1 − specificity)"))
+        ax.set_ylabel(printable(f"{positive} images found (sensitivity)"))
         ax.legend(loc="lower right")
         return svg.render(figure, name, "ROC curves: " + "; ".join(line.label for line, _ in curves))
 
@@ -182,17 +183,17 @@ def _draw_line(ax: Axes, line: Line) -> None:
     if len(line.x) >= _MANY:
         ax.plot(line.x, line.y, color=line.color, lw=0.8, alpha=0.35)
     marker = "o" if len(line.x) == 1 else ""
-    ax.plot(line.x, smoothed(line.y), color=line.color, ls=line.dashes, marker=marker, label=svg.clean(line.label))
+    ax.plot(line.x, smoothed(line.y), color=line.color, ls=line.dashes, marker=marker, label=printable(line.label))
 
 
 def _draw_level(ax: Axes, value: float, label: str) -> None:
-    ax.axhline(value, color=svg.MUTED, lw=1.2, ls=(0, (4, 3)), label=svg.clean(label))
+    ax.axhline(value, color=svg.MUTED, lw=1.2, ls=(0, (4, 3)), label=printable(label))
 
 
 def _label(ax: Axes, title: str, x_label: str, y_label: str) -> None:
-    ax.set_title(svg.clean(title), pad=8)
-    ax.set_xlabel(svg.clean(x_label))
-    ax.set_ylabel(svg.clean(y_label))
+    ax.set_title(printable(title), pad=8)
+    ax.set_xlabel(printable(x_label))
+    ax.set_ylabel(printable(y_label))
     ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=x_label == "epoch"))
     ax.yaxis.set_major_locator(MaxNLocator(nbins=6))
 

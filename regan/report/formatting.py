@@ -4,8 +4,9 @@ import math
 import re
 from typing import Any
 
+from regan.common.text import UNKNOWN, is_number
+
 MINUS, NARROW = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
-UNKNOWN = "not known"
 
 VERBS = {
     "prepare_images": "Prepare the real images and split them",
@@ -21,11 +22,6 @@ VERBS = {
     "import_nvidia": "Read a generator of an official release",
 }
 MEASURES = {"auc": "AUC", "accuracy": "Accuracy", "sensitivity": "Sensitivity", "specificity": "Specificity"}
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value from a history is a number that can be shown or drawn."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def number(value: Any, digits: int = 3) -> str:
@@ -106,15 +102,3 @@ def flat(settings: Any, prefix: str = "") -> list[tuple[str, str]]:
     if isinstance(settings, list):
         return [(prefix, ", ".join(str(item) for item in settings) or "none")]
     return [(prefix, "not set" if settings in ("", None) else str(settings))]
-
-
-def duration(seconds: Any) -> str:
-    """`42 s`, `3 min 10 s`, `5 h 20 min`."""
-    if not is_number(seconds):
-        return UNKNOWN
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s" if seconds >= 1 or seconds == 0 else "under 1 s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600:,d} h {whole % 3600 // 60} min"

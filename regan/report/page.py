@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, Undefined
 from markupsafe import Markup
 
 from regan.artifacts.history import Step
+from regan.common.text import UNKNOWN, duration
 from regan.report import formatting as fmt
 from regan.report import provenance_sections, results
 from regan.report.control_reading import read_control
@@ -84,7 +85,7 @@ def environment() -> Environment:
         fmt.percent,
         fmt.significant,
         fmt.p_value,
-        fmt.duration,
+        duration,
     ):
         env.filters[function.__name__] = function
     env.filters |= {
@@ -101,7 +102,7 @@ class _Missing(Undefined):
     """What a row of the history lacks; a deeper look into it is an error still."""
 
     def __str__(self) -> str:
-        return fmt.UNKNOWN
+        return UNKNOWN
 
 
 def _policy(style: str) -> str:

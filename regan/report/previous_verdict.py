@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from regan.common.text import UNKNOWN, is_number
 from regan.report import formatting as fmt
 from regan.report.lineage import Lineage
 
@@ -89,20 +90,20 @@ def last_verdict(lineage: Lineage) -> dict[str, Any] | None:
     last = now["last_verdict"]
     if not last:
         return {"rows": [], "date": "", "differs": ""}
-    new = dict(now) | dict(counts) | dict(figures) | {"regan": lineage.compare.versions.get("regan", fmt.UNKNOWN)}
+    new = dict(now) | dict(counts) | dict(figures) | {"regan": lineage.compare.versions.get("regan", UNKNOWN)}
     rows = [
         {"term": term, "new": write(new), "last": write(last), "differs": write(new) != write(last)}
         for term, write in _ROWS.items()
     ]
     told = [row for row in rows if {row["new"], row["last"]} != {"not told"}]
-    return {"rows": told, "date": str(last.get("date", fmt.UNKNOWN)), "differs": _differs(new, last)}
+    return {"rows": told, "date": str(last.get("date", UNKNOWN)), "differs": _differs(new, last)}
 
 
 def _checked(found: Mapping[str, Any]) -> dict[str, Any]:
     """The known fields; ValueError where one is of another kind, because the page and the history show them."""
     record = {name: found[name] for name in (*_TEXTS, *_NUMBERS, *_COUNTS)}
     wrong = [name for name in _TEXTS if not isinstance(record[name], str)]
-    wrong += [name for name in (*_NUMBERS, *_COUNTS) if not fmt.is_number(record[name])]
+    wrong += [name for name in (*_NUMBERS, *_COUNTS) if not is_number(record[name])]
     if wrong:
         raise ValueError(f"{', '.join(wrong)} is not what it should be")
     return record

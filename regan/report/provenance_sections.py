@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from regan.artifacts.history import Step
+from regan.common.text import UNKNOWN, duration, is_number
 from regan.report import figures
 from regan.report import formatting as fmt
 from regan.report.lineage import Arm, Lineage
@@ -94,7 +95,7 @@ def provenance(steps: Mapping[str, Step], lineage: Lineage) -> dict[str, Any]:
         }
         for step in ordered
     ]
-    known = [step.seconds for step in ordered if fmt.is_number(step.seconds)]
+    known = [step.seconds for step in ordered if is_number(step.seconds)]
     return {"steps": rows, "seconds": sum(known), "versions": _versions(ordered)}
 
 
@@ -164,7 +165,7 @@ def _split(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "classes": names,
         "lines": lines,
-        "has_groups": any(fmt.is_number(row.get("groups")) for row in rows),
+        "has_groups": any(is_number(row.get("groups")) for row in rows),
     }
 
 
@@ -224,32 +225,32 @@ def _gan(step: Step, name: str) -> dict[str, Any]:
         ("Speed", f"{fmt.significant(_figure(step, 'images_per_second'))} images/s"),
         ("Generator", fmt.plural(_figure(step, "num_parameters_generator"), "parameter")),
         ("Discriminator", fmt.plural(_figure(step, "num_parameters_discriminator"), "parameter")),
-        ("Time", fmt.duration(step.seconds)),
+        ("Time", duration(step.seconds)),
     ]
     samples = sheet(step.thumbnails, "samples", "Samples at the end of training", "", "The history holds no samples.")
     return {"label": _label(step), "panels": panels, "facts": _known(facts), "samples": samples}
 
 
 def _selection(step: Step, name: str) -> dict[str, Any]:
-    rows = [row for row in step.tables.get("distances", []) if fmt.is_number(row.get("kimg"))]
+    rows = [row for row in step.tables.get("distances", []) if is_number(row.get("kimg"))]
     kept, floor_size = _figure(step, "kimg"), _figure(step, "floor_num_images")
     panels = []
     for measure, title in (("kernel_distance", "Kernel distance"), ("frechet_distance", "Fréchet distance")):
-        if any(fmt.is_number(row.get(measure)) for row in rows):
+        if any(is_number(row.get(measure)) for row in rows):
             floor = _figure(step, f"floor_{measure}")
             drawn = figures.distance_figure(rows, measure, f"{name}-{measure[:6]}", title=title, kept=kept, floor=floor)
             panels.append(Svg(drawn))
-    sizes = sorted({row["num_images"] for row in rows if fmt.is_number(row.get("num_images"))})
+    sizes = sorted({row["num_images"] for row in rows if is_number(row.get("num_images"))})
     beside = [fmt.significant(_figure(step, key)) for key in ("frechet_distance_at_floor", "floor_frechet_distance")]
     facts = [
         ("Kept", f"the snapshot at {fmt.number(kept, 1)} kimg"),
-        ("Features", str(step.settings.get("extractor", fmt.UNKNOWN))),
+        ("Features", str(step.settings.get("extractor", UNKNOWN))),
         (
             "Images each",
-            " to ".join(fmt.number(size) for size in sizes[:1] + sizes[1:][-1:]) or fmt.UNKNOWN,
+            " to ".join(fmt.number(size) for size in sizes[:1] + sizes[1:][-1:]) or UNKNOWN,
         ),
     ]
-    if sizes and fmt.is_number(floor_size) and sizes[-1] >= floor_size:
+    if sizes and is_number(floor_size) and sizes[-1] >= floor_size:
         facts.append((f"Fréchet at {fmt.number(floor_size)} images", f"{beside[0]}, floor {beside[1]}"))
     return {"label": _label(step), "panels": panels, "rows": rows, "kept": kept, "facts": _known(facts)}
 
@@ -263,7 +264,7 @@ def _audit(step: Step, *, private_left_out: bool) -> dict[str, Any]:
         sheet(pictures, "nearest_real", "Real", "the training image that each is most like", nearest_real),
     ]
     return {
-        "verdict": str(step.settings.get("verdict", fmt.UNKNOWN)),
+        "verdict": str(step.settings.get("verdict", UNKNOWN)),
         "rows": [row | {"measure": _measure(row.get("measure"))} for row in step.tables.get("audit", [])],
         "num_memorised": _figure(step, "num_memorised"),
         "share_memorised": _figure(step, "share_memorised"),
@@ -318,11 +319,11 @@ def _line(arm: Arm, curve: str) -> figures.Line | None:
 
 def _figure(step: Step, name: str) -> Any:
     value = step.figures.get(name, step.counts.get(name))
-    return value if fmt.is_number(value) else None
+    return value if is_number(value) else None
 
 
 def _known(facts: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    return [(term, value) for term, value in facts if fmt.UNKNOWN not in term + value]
+    return [(term, value) for term, value in facts if UNKNOWN not in term + value]
 
 
 def _label(step: Step) -> str:

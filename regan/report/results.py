@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from regan.common.text import UNKNOWN, is_number
 from regan.report import figures
 from regan.report import formatting as fmt
 from regan.report.control_reading import difference, measure
@@ -61,7 +62,7 @@ def learned_from(arm: Arm) -> str:
         return "Its history is not known."
     count = arm.num_images
     kind = "synthetic" if arm.synthetic else "real"
-    images = fmt.plural(count, f"{kind} image") if fmt.is_number(count) else f"{kind} images"
+    images = fmt.plural(count, f"{kind} image") if is_number(count) else f"{kind} images"
     rules = [str(step.settings.get("rule", "")) for step in arm.filters]
     chosen = {
         "none": "unfiltered",
@@ -112,7 +113,7 @@ def difference_svg(lineage: Lineage) -> str:
             label = f"{fmt.sentence_case(names[roles[0]])} {fmt.MINUS} {names[roles[1]]}"
             role = "candidate" if pair == _PAIRS[0] else "control"
             rows.append(figures.Difference(label, row["value"], row["lower"], row["upper"], role))
-    if not rows or not fmt.is_number(margin):
+    if not rows or not is_number(margin):
         return ""
     return figures.difference_figure(rows, float(margin or 0), fmt.MEASURES.get(endpoint, endpoint), "differences")
 
@@ -152,7 +153,7 @@ def measures(lineage: Lineage) -> list[dict[str, Any]]:
         for name, meaning in (told | {"brier": "mean squared error of the probabilities; 0 is perfect"}).items()
     ]
     evaluated = [arm.evaluation.figures if arm.evaluation else {} for arm in lineage.arms]
-    thresholds = [{"value": f["threshold"]} if fmt.is_number(f.get("threshold")) else None for f in evaluated]
+    thresholds = [{"value": f["threshold"]} if is_number(f.get("threshold")) else None for f in evaluated]
     meaning = f"probability from which on an image is called {positive}; fixed on validation images"
     rows.append({"title": "Threshold", "meaning": meaning, "values": thresholds})
     return [row for row in rows if any(row["values"])]
@@ -185,7 +186,7 @@ def _test_images(lineage: Lineage) -> str:
 def _control(lineage: Lineage) -> str:
     row = measure(lineage.compare, "control", "auc") if lineage.control else None
     if row is None:
-        return "none" if lineage.control is None else fmt.UNKNOWN
+        return "none" if lineage.control is None else UNKNOWN
     return f"AUC {fmt.number(row['value'])} ({fmt.interval(row.get('lower'), row.get('upper'))})"
 
 
@@ -195,7 +196,7 @@ def _audit(lineage: Lineage) -> tuple[str, str]:
     rows = lineage.audit.tables.get("audit", [])
     limited = [str(row.get("measure")).replace("_", " ") for row in rows if row.get("limit") is not None]
     limits = f"limit on {', '.join(limited)}" if limited else "no measure has a limit"
-    return str(lineage.audit.settings.get("verdict", fmt.UNKNOWN)), f"{limits}; closeness and variety: see below"
+    return str(lineage.audit.settings.get("verdict", UNKNOWN)), f"{limits}; closeness and variety: see below"
 
 
 def _confusion(lineage: Lineage, role: str) -> Mapping[str, int] | None:

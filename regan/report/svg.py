@@ -10,6 +10,8 @@ import matplotlib
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from regan.common.text import printable
+
 INK, MUTED, RULE, PAPER = "#1c2530", "#5a6672", "#c9d1d9", "#ffffff"
 FONT_SIZE = 12.0
 _SVG, _LINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
@@ -86,14 +88,9 @@ def render(figure: Figure, name: str, description: str) -> str:
     root.attrib.update(viewBox=f"{left} {top} {width} {height}", width=width, height=height, role="img")
     root.set("aria-labelledby", f"{name}-title")
     title = ET.Element("title", id=f"{name}-title")
-    title.text = clean(description)
+    title.text = printable(description)
     root.insert(0, title)
     return ET.tostring(root, encoding="unicode", short_empty_elements=True)
-
-
-def clean(text: str) -> str:
-    """Text that an SVG can hold: control characters become question marks."""
-    return "".join(c if c.isprintable() or c == " " else "?" for c in str(text))
 
 
 def _drop_metadata(root: ET.Element) -> None:

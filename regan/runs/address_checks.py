@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from regan.preparation.listing import SourceListing
-from regan.runs.checks import Check, one_line
+from regan.common.text import one_line
+from regan.runs.checks import Check
 from regan.runs.costs import rounded_bytes
 from regan.runs.settings import Plan
 from regan.storage import fetch, fetch_latest, is_uri, push

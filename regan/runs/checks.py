@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-_LONGEST = 500  # characters of a cell
+from regan.common import text
+from regan.common.text import one_line
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,7 @@ def failed(checks: Iterable[Check]) -> list[Check]:
 def markdown_table(checks: Sequence[Check]) -> str:
     """The table, one line a check."""
     rows = [(check.name, check.found, check.expected, check.ok) for check in checks]
-    lines = [" | ".join(cell(text) for text in row) for row in [("check", "found", "expected", "ok"), *rows]]
-    return "\n".join(f"| {line} |" for line in [lines[0], " | ".join(["---"] * 4), *lines[1:]]) + "\n"
+    return text.markdown_table(("check", "found", "expected", "ok"), rows) + "\n"
 
 
 def text_table(checks: Sequence[Check]) -> str:
@@ -52,17 +52,3 @@ def text_table(checks: Sequence[Check]) -> str:
         + (f"  (expected: {one_line(check.expected)})" if check.expected else "")
         for check in checks
     )
-
-
-def cell(text: str) -> str:
-    """Text that breaks no table and draws nothing: it may come from a program, a server or a file."""
-    escaped = one_line(text).replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    for sign in "|`*[]":
-        escaped = escaped.replace(sign, f"\\{sign}")
-    return escaped
-
-
-def one_line(text: str) -> str:
-    """At most 500 printable characters in one line."""
-    shown = "".join(character if character.isprintable() else "?" for character in " ".join(text.split()))
-    return shown if len(shown) <= _LONGEST else shown[: _LONGEST - 4] + " ..."

@@ -6,7 +6,6 @@ Nothing of what it reads is trusted, and neither pictures nor names of the sourc
 
 import json
 import logging
-import math
 import re
 import tempfile
 import time
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from regan.common.files import atomic_write
+from regan.common.text import duration, is_number, markdown_table, markdown_text, one_line, printable
 from regan.runs.error_table import CANCELLED, CAUSES, UNKNOWN, Cause
 from regan.storage import fetch, list_files
 
@@ -171,7 +171,7 @@ def _step(run_root: str, name: str, size: int, notes: list[str], read: bool) -> 
         number=int(match["number"]),
         verb=match["verb"],
         task=(match["folder"] or match["verb"]).partition("/")[0],
-        seconds=float(seconds) if _is_number(seconds) and seconds >= 0 else None,  # type: ignore[arg-type, operator]
+        seconds=float(seconds) if is_number(seconds) and seconds >= 0 else None,
         figures=_figures(match["verb"], content.get("figures")),
         words={key: text for key in ("go", "sentence", "verdict") if isinstance(text := words.get(key), str)},
     )
@@ -189,11 +189,7 @@ def _figures(verb: str, found: object) -> dict[str, float]:
     if not isinstance(found, dict):
         return {}
     names = [name for name in _FIGURES.get(verb, tuple(found)) if re.fullmatch(r"[a-z0-9_]{1,40}", name)]
-    return {name: found[name] for name in [name for name in names if _is_number(found.get(name))][:_MOST_FIGURES]}
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15 and math.isfinite(value)
+    return {name: found[name] for name in [name for name in names if is_number(found.get(name))][:_MOST_FIGURES]}
 
 
 def _outcome(trace: _Trace, state: str, error: str) -> tuple[str, str]:
@@ -261,13 +257,13 @@ def _page(trace: _Trace, sentence: str, *, state: str, error: str, run_name: str
         parts.append(f"Run: {_cell(run_name, 100)}")
     if state.strip().upper() not in _GOOD:
         rows = [(cause.name, cause.meaning, cause.advice) for cause in _causes(state, error)]
-        parts += ["## What to do", _table(("cause", "what it means", "what to do"), rows)]
+        parts += ["## What to do", markdown_table(("cause", "what it means", "what to do"), rows)]
     if error.strip():
         parts += ["## The error text", "\n".join(f"    {line}" for line in _hidden(error).splitlines())]
     parts.append("## Steps that finished")
-    steps = [(str(s.number), s.task, s.verb, _duration(s.seconds), _shown(s.figures)) for s in trace.finished]
+    steps = [(str(s.number), _hidden(s.task), s.verb, duration(s.seconds), _shown(s.figures)) for s in trace.finished]
     head = ("number", "task", "step", "time", "figures")
-    parts.append(_table(head, steps) if steps else "None left a history here.")
+    parts.append(markdown_table(head, steps) if steps else "None left a history here.")
     own = {step.id for step in trace.finished}
     earlier = [verb for id, verb in sorted(trace.seen.items()) if id not in own]
     if earlier:
@@ -278,36 +274,19 @@ def _page(trace: _Trace, sentence: str, *, state: str, error: str, run_name: str
     return "\n\n".join(parts) + "\n"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *([_cell(text, 600) for text in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def _plain(text: str, longest: int) -> str:
+    return one_line(_hidden(text), longest)
 
 
 def _cell(text: str, longest: int) -> str:
-    """Text that draws nothing in Markdown or HTML and breaks no table."""
-    safe = _plain(text, longest).replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    for sign in "|`*[]!":
-        safe = safe.replace(sign, f"\\{sign}")
-    return safe
-
-
-def _plain(text: str, longest: int) -> str:
-    return " ".join(_hidden(text).split())[:longest]
+    return markdown_text(_hidden(text), longest)
 
 
 def _hidden(text: str) -> str:
     """Without names of image files, secrets and what a terminal might act on."""
-    shown = "".join(sign if sign.isprintable() or sign == "\n" else " " for sign in text.expandtabs(4))
+    shown = "\n".join(printable(line) for line in text.expandtabs(4).splitlines())
     shown = _SECRET.sub(r"\1[left out]", _IMAGE_FILE.sub(" [a file]", shown[:_MOST_ERROR]))
     return shown if len(shown) <= _LONGEST_ERROR else shown[:_LONGEST_ERROR] + " ..."
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "unknown"
-    if seconds < 120:
-        return f"{seconds:.3g} s"
-    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
 
 
 def _shown(figures: Mapping[str, float]) -> str:

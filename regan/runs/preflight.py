@@ -240,7 +240,7 @@ def _costs(
 
 def _last_verdict(report_uri: str, checks: "Sequence[Check]") -> "tuple[dict[str, Any], Check]":
     from regan.runs.address_checks import last_verdict
-    from regan.runs.checks import one_line
+    from regan.common.text import one_line
 
     name = "last verdict"
     if not report_uri:
@@ -259,7 +259,7 @@ def _decision(
     last: dict[str, Any], key: str, report_uri: str, unchanged: str, checks: "Sequence[Check]"
 ) -> tuple[str, str]:
     """Whether to go on, and the sentence."""
-    from regan.runs.checks import one_line
+    from regan.common.text import one_line
 
     hours = next(check.found for check in checks if check.name == "GPU hours of GAN training")
     size = next(check.found for check in checks if check.name == "bytes of the run").partition(" (")[0]
@@ -292,14 +292,15 @@ def _write(
     seconds: float,
 ) -> None:
     from regan.artifacts.history import write_step
-    from regan.runs.checks import cell, markdown_table
+    from regan.common.text import markdown_text
+    from regan.runs.checks import markdown_table
 
     outcome = {name: value for name, value in asdict(found).items() if name != "path"}
     bytes_needed = {**asdict(needed), "total": needed.total} if needed else {}
     table = [asdict(check) for check in checks]
     content = {"format": 1, "regan": __version__, **outcome, "bytes": bytes_needed, "checks": table}
     (folder / "preflight.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    page = f"# Preflight\n\n{cell(found.sentence)}\n\n{markdown_table(checks)}"
+    page = f"# Preflight\n\n{markdown_text(found.sentence)}\n\n{markdown_table(checks)}"
     (folder / "preflight.md").write_text(page, encoding="utf-8")
     counts = {} if source.num_images is None else {"images": source.num_images}
     figures = {"bytes": needed.total} if needed else {}

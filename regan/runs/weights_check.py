@@ -8,7 +8,8 @@ import urllib.request
 from pathlib import Path
 
 from regan.common.files import file_hash
-from regan.runs.checks import Check, one_line
+from regan.common.text import one_line
+from regan.runs.checks import Check
 from regan.storage import fetch, is_uri, list_files
 
 KERAS_WEIGHTS = "https://storage.googleapis.com/tensorflow/keras-applications/"  # where keras.applications downloads

@@ -269,7 +269,8 @@ def _split(found: "Survey", settings: Mapping[str, Any], split_uri: str) -> _Spl
 
 
 def _left_out(found: "Survey", sides: Sequence[str], settled: "Settled") -> "Iterator[Refusal]":
-    from regan.preparation.sources import Refusal, printable
+    from regan.common.text import printable
+    from regan.preparation.sources import Refusal
     from regan.preparation.split import LEFT_OUT, TEST
 
     tested = {image.group: printable(image.file.name) for image, side in zip(found.images, sides) if side == TEST}

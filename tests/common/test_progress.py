@@ -2,7 +2,7 @@ import logging
 
 import pytest
 
-from regan.common.progress import Progress, duration
+from regan.common.progress import Progress
 
 
 class Clock:
@@ -73,8 +73,3 @@ def test_the_end_is_said_unless_the_loop_failed(caplog):
 def test_nothing_to_do_is_refused():
     with pytest.raises(ValueError, match="more than 0"):
         Progress("Train", 0)
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(42.4, "42 s"), (190, "3 min 10 s"), (19200, "5 h 20 min")])
-def test_durations_are_said_in_two_units(seconds, text):
-    assert duration(seconds) == text

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regan.preparation.decoding import MAX_FILE_BYTES, RefusedFile
-from regan.preparation.sources import Refusal, SourceFile, choose_classes, list_pictures, open_source, printable
+from regan.preparation.sources import Refusal, SourceFile, choose_classes, list_pictures, open_source
 
 
 def listed(path, mask_pattern="*_mask*"):
@@ -228,11 +228,6 @@ def test_a_folder_that_cannot_be_read_is_named(folder):
     (folder / "benign").chmod(0)
     with pytest.raises(PermissionError, match=r"benign.*Change its permissions"):
         listed(folder)
-
-
-def test_what_a_terminal_might_act_on_is_not_shown():
-    assert printable("é 乳.png") == "é 乳.png"
-    assert printable("a\x1b[2J\n\udcff.png") == "a?[2J??.png"
 
 
 def candidates(*names):

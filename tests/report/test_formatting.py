@@ -43,14 +43,6 @@ def test_p_values_are_never_written_as_zero(value, text):
     assert formatting.p_value(value) == text
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.2, "under 1 s"), (42, "42 s"), (190, "3 min 10 s"), (19200, "5 h 20 min"), (None, "not known")],
-)
-def test_durations_have_the_two_units_that_say_enough(seconds, text):
-    assert formatting.duration(seconds) == text
-
-
 def test_minus_signs_stand_before_numbers_only():
     text = "non-inferior: -0.020, 95 % interval -.041 to +0.001, mid-p, 2-3"
     assert formatting.typographic(text) == f"non-inferior: −0.020, 95{NBSP}% interval −.041 to +0.001, mid-p, 2-3"

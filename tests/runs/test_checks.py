@@ -1,4 +1,4 @@
-from regan.runs.checks import Check, cell, failed, markdown_table, one_line, text_table
+from regan.runs.checks import Check, failed, markdown_table, text_table
 
 CHECKS = [
     Check("GPU", "none | at all", "1", "no", "Ask for one."),
@@ -23,9 +23,3 @@ def test_the_table_has_a_line_for_each_check_and_nothing_in_it_draws():
 
 def test_the_log_shows_what_failed_at_the_start_of_the_line():
     assert [line[:4] for line in text_table(CHECKS).splitlines()] == ["FAIL", "    ", "ok  "]
-
-
-def test_a_cell_is_one_printable_line_of_bounded_length():
-    assert one_line("a\nb\x1b[31mc\u202e") == "a b?[31mc?"
-    assert len(one_line("x" * 10_000)) == 500
-    assert cell("[a](http://b)") == "\\[a\\](http://b)"
