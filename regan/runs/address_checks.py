@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from regan.preparation.listing import SourceListing
 from regan.common.text import one_line
+from regan.preparation.listing import SourceListing
 from regan.runs.checks import Check
 from regan.runs.costs import rounded_bytes
 from regan.runs.settings import Plan

@@ -239,8 +239,8 @@ def _costs(
 
 
 def _last_verdict(report_uri: str, checks: "Sequence[Check]") -> "tuple[dict[str, Any], Check]":
-    from regan.runs.address_checks import last_verdict
     from regan.common.text import one_line
+    from regan.runs.address_checks import last_verdict
 
     name = "last verdict"
     if not report_uri:
