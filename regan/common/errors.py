@@ -30,7 +30,7 @@ class SourceError(ReganError, ValueError):
 
 
 class NoFilesError(ReganError, FileNotFoundError):
-    """Nothing lies at a path or URI."""
+    """There is nothing at a path or URI."""
 
     advice = "Check the spelling of the path or URI, that the upload has finished, and your permissions."
 
@@ -42,7 +42,7 @@ class UnsupportedURIError(ReganError, ValueError):
 
 
 class OutputExistsError(ReganError, FileExistsError):
-    """The output folder, or the URI to write to, holds something already."""
+    """The output folder, or the URI to write to, is not empty."""
 
     advice = "Choose another output, or remove what is there."
 

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from regan.common.errors import PreflightError
 from regan.common.version import __version__
 
 if TYPE_CHECKING:
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
     from regan.runs.settings import Plan
 
 _LOG = logging.getLogger("regan")
-
-
-class PreflightError(RuntimeError):
-    """A run with these settings would fail on this machine."""
 
 
 @dataclass(frozen=True)
