@@ -98,6 +98,24 @@ class StorageUnavailableError(ReganError, ConnectionError):
     advice = "Check the network, the endpoint and the provider's status page, then run again: nothing is lost."
 
 
+class ServerAccessError(ReganError, PermissionError):
+    """The Kubeflow Pipelines server needs a token, rejects it, or denies the account access to the namespace."""
+
+    advice = "Set a fresh token with --token-file, and check --namespace and the account's role there."
+
+
+class ServerUnavailableError(ReganError, ConnectionError):
+    """The Kubeflow Pipelines server cannot be reached, or something else answers at its URL."""
+
+    advice = "Check --endpoint, the network and --ca-file."
+
+
+class RequestRefusedError(ReganError, ValueError):
+    """The Kubeflow Pipelines server refused a request."""
+
+    advice = "Read the server's message at the end of the error; it names the value or the object that it refuses."
+
+
 class ConflictError(ReganError, RuntimeError):
     """Another process writes to the same URI."""
 

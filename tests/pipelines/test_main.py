@@ -48,11 +48,11 @@ def test_other_images_are_compiled_in(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--rounds", "0"], "`rounds` must be 1 or more"),
-        (["--generation-shards", "17"], "`generation_shards` 1 to 16"),
-        (["--image-cpu", ""], "--image-cpu expects the name of an image, best name@sha256:.... Received ''."),
-        (["--image-gpu", "a b"], "--image-gpu expects the name of an image"),
-        (["--image-gpu", "a: b"], "--image-gpu expects the name of an image"),
+        (["--rounds", "0"], "Received rounds=0, generation_shards=1. Use 1 or more rounds"),
+        (["--generation-shards", "17"], "1 to 16 shards"),
+        (["--image-cpu", ""], "--image-cpu '' is not the name of an image. Use name@sha256:..."),
+        (["--image-gpu", "a b"], "--image-gpu 'a b' is not the name of an image"),
+        (["--image-gpu", "a: b"], "--image-gpu 'a: b' is not the name of an image"),
         (["--output", "/dev/null/x"], "--output expects a folder that can be written. /dev/null/x"),
     ],
 )

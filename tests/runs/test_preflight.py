@@ -11,7 +11,7 @@ import pytest
 import regan
 from regan.artifacts.history import last_step
 from regan.cli import main
-from regan.runs.preflight import PreflightError
+from regan.common.errors import PreflightError
 from regan.storage import latest, push_latest
 from tests.servers.proxy import Fault
 
