@@ -13,7 +13,7 @@ from pipelines.connection import ENDPOINT, Server, connect, explain_errors, mess
 from pipelines.cron import check_cron, parse_time
 from pipelines.job import Job, add_graph, graph_of, package, parameters, pipeline_yaml, settings_in, two_classes
 from pipelines.parameters import PRESETS
-from regan.common.errors import RequestRefusedError, SettingError
+from regan.common.errors import RequestRefusedError, SettingError, with_code
 
 if TYPE_CHECKING:
     from kfp.client import Client
@@ -179,7 +179,7 @@ def _send(what: str, parsed: argparse.Namespace, send: Callable[[Server], Submis
     try:
         submission = send(Server(parsed.endpoint, parsed.namespace, parsed.token_file, parsed.ca_file))
     except (ValueError, OSError) as error:
-        sys.stdout.write(f"{error}\n")
+        sys.stdout.write(f"{with_code(error)}\n")
         return 1
     sys.stdout.write(f"{what} {submission.id}: {submission.url}\n")
     return 0

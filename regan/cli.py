@@ -10,7 +10,7 @@ from typing import Any
 
 import regan
 from regan.artifacts.output_folder import ending_on_sigterm
-from regan.common.errors import ReganError
+from regan.common.errors import ReganError, with_code
 
 _COMMANDS = (*regan.VERBS, "phantom", "preflight", "explain_run", "import_nvidia")
 
@@ -38,9 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ReganError, ValueError, OSError, RuntimeError, ImportError) as error:
         if debug:
             raise
-        # The code first: docs/errors.md says what it means and what to do.
-        code = f"{type(error).__name__}: " if isinstance(error, ReganError) else ""
-        sys.stderr.write(f"regan {verb}: {code}{error}\n")
+        sys.stderr.write(f"regan {verb}: {with_code(error)}\n")
         return 1
     sys.stdout.write(_fields_text(result))
     return 0

@@ -14,6 +14,11 @@ class ReganError(Exception):
     advice: ClassVar[str] = ""
 
 
+def with_code(error: BaseException) -> str:
+    """The message of an error for a terminal, after its code if it has one."""
+    return f"{type(error).__name__}: {error}" if isinstance(error, ReganError) else str(error)
+
+
 class SettingError(ReganError, ValueError):
     """A setting has a value that is not allowed, or two settings contradict each other."""
 

@@ -248,7 +248,10 @@ def test_where_there_are_several_users_the_namespace_must_be_named(send, server)
     server.multi_user = True
     status, said = send("submit")
     assert status == 1
-    assert said == f"{server.endpoint} is a multi-user server. Set the namespace of the runs with --namespace.\n"
+    assert (
+        said
+        == f"SettingError: {server.endpoint} is a multi-user server. Set the namespace of the runs with --namespace.\n"
+    )
     assert {request.path for request in server.requests} == {f"{API}healthz"}
 
 
@@ -288,7 +291,9 @@ def test_a_second_schedule_of_one_name_is_refused(send, server):
     status, said = send("schedule", *WEEKLY)
     assert status == 1
     old = server.held["recurringruns"][1]["recurring_run_id"]
-    assert said.startswith(f"A schedule named 'weekly' exists: {server.endpoint}/#/recurringrun/details/{old}.")
+    assert said.startswith(
+        f"SettingError: A schedule named 'weekly' exists: {server.endpoint}/#/recurringrun/details/{old}."
+    )
     assert "--replace" in said
     assert len(server.held["recurringruns"]) == 2
 
@@ -347,7 +352,8 @@ def test_a_server_that_is_not_there_is_told_without_tracebacks(send, server):
     status, said = send("submit", "--endpoint", "http://127.0.0.1:9")
     assert status == 1
     assert said == (
-        "http://127.0.0.1:9 cannot be reached: Failed to establish a new connection: [Errno 111] Connection refused. "
+        "ServerUnavailableError: http://127.0.0.1:9 cannot be reached: Failed to establish a new connection: "
+        "[Errno 111] Connection refused. "
         "Check the URL and the network.\n"
     )
 

@@ -208,7 +208,7 @@ def test_no_sentence_of_a_failure_ends_twice(source, tmp_path, s3, s3_proxy):
 def test_new_data_settings_or_versions_run_again(source, tmp_path, monkeypatch):
     uri = left_verdict(tmp_path, look(source, tmp_path / "1"))
     assert look(source, tmp_path / "2", report_uri=uri, settings=f"{SMALL}\nclassifier_epochs=9").go == "yes"
-    monkeypatch.setattr(regan, "__version__", "99.0")
+    monkeypatch.setattr("regan.runs.preflight.__version__", "99.0")
     assert look(source, tmp_path / "3", report_uri=uri).go == "yes"
     monkeypatch.undo()
     assert look(source, tmp_path / "4", report_uri=uri).go == "no"
@@ -240,7 +240,7 @@ def test_the_command_line_tells_the_outcome_and_what_fails(source, tmp_path, cap
     assert "go: yes" in capsys.readouterr().out
     assert main(["preflight", str(tmp_path / "absent"), str(tmp_path / "2"), "--gpu-count", "0"]) == 1
     error = capsys.readouterr().err
-    assert "regan preflight: The run would fail" in error
+    assert "regan preflight: PreflightError: The run would fail" in error
     assert "Traceback" not in error
 
 
