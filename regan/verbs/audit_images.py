@@ -104,7 +104,7 @@ def audit_images(
         "seed": seed,
         "verdict": found.verdict,
         "held_out": found.held_out,
-        "cut": asdict(found.cut),
+        "cut": asdict(found.threshold),
         "num_compared": found.num_compared,
     }
     with writing(audit) as folder:

@@ -167,11 +167,11 @@ def _load_teacher(classifier: str | Path, sets: "dict[str, list[ImageSet]]") -> 
 
 
 def _unique(sets: "dict[str, list[ImageSet]]") -> "dict[str, np.ndarray]":
-    from regan.classifier.filtering import first_of_each
+    from regan.classifier.filtering import mark_first_occurrences
 
     hashes = {label: [row.sha256 for s in parts for row in s.rows] for label, parts in sets.items()}
     in_both = frozenset.intersection(*(frozenset(values) for values in hashes.values()))
-    return {label: first_of_each(values, in_both) for label, values in hashes.items()}
+    return {label: mark_first_occurrences(values, in_both) for label, values in hashes.items()}
 
 
 def _accepted(
@@ -183,14 +183,14 @@ def _accepted(
     rule: str,
     confidence: float,
 ) -> "np.ndarray":
-    from regan.classifier.filtering import accepted
+    from regan.classifier.filtering import accept
     from regan.common.progress import Progress
 
     if teacher is None:
         return unique
     with Progress(f"Judge {teacher.classes[positive]}", len(unique)) as progress:
         probabilities = teacher.probabilities(_counted(sets, progress))
-    agreed = accepted(probabilities, positive=positive, rule=rule, threshold=teacher.threshold, confidence=confidence)
+    agreed = accept(probabilities, positive=positive, rule=rule, threshold=teacher.threshold, confidence=confidence)
     return agreed & unique
 
 
@@ -209,13 +209,13 @@ def _offers(
 ) -> list[_Offer]:
     import numpy as np
 
-    from regan.classifier.filtering import picked
+    from regan.classifier.filtering import sample_accepted
 
     random = np.random.default_rng(seed)
     offers = []
     for label in sets:
         kept = np.zeros_like(accepted[label])
-        kept[picked(accepted[label], number, random)] = True
+        kept[sample_accepted(accepted[label], number, random)] = True
         offers.append(_Offer(label, sets[label], unique[label], accepted[label], kept))
     return offers
 

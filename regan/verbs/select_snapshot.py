@@ -181,15 +181,15 @@ def _floor(real: "Features", synthetic: "Features", seed: int) -> dict[str, floa
     """What two halves of the real images give, and the kept snapshot at the same numbers of images."""
     import numpy as np
 
-    from regan.quality.distances import halves
+    from regan.quality.distances import random_halves
     from regan.quality.frechet import Moments, frechet_distance
     from regan.quality.kernel import polynomial_mmd
 
     kernel, frechet, beside = [], [], []
     for split in range(_NUM_SPLITS):
         for label, values in real.items():
-            first, second = halves(values, seed=seed + split)
-            other = halves(synthetic[label], seed=seed + split)[0][: len(second)]
+            first, second = random_halves(values, seed=seed + split)
+            other = random_halves(synthetic[label], seed=seed + split)[0][: len(second)]
             moments = Moments.from_features(first)
             kernel.append(polynomial_mmd(first, second))
             frechet.append(frechet_distance(moments, Moments.from_features(second)))

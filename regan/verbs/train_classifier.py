@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from regan.artifacts.image_set import ImageSet
-    from regan.classifier.initial_network import Start
+    from regan.classifier.initial_network import InitialNetwork
     from regan.classifier.recipes import Recipe
     from regan.classifier.trainer import Training
     from regan.training.workspace import Work
@@ -82,11 +82,11 @@ def train_classifier(
     """
     from regan.artifacts.history import write_step
     from regan.artifacts.output_folder import require_free, writing
-    from regan.classifier.recipes import recipe_named
+    from regan.classifier.recipes import find_recipe
     from regan.training.workspace import StateFiles, require_minutes, working
 
     started = time.monotonic()
-    plan = recipe_named(recipe)
+    plan = find_recipe(recipe)
     _require_at_least_one(epochs=epochs, batch_size=batch_size)
     require_minutes(checkpoint_minutes)
     require_free(Path(classifier))
@@ -131,24 +131,24 @@ def _require_at_least_one(**settings: int) -> None:
 
 def _open_sets(images: str | Path, validation: str | Path) -> "dict[str, ImageSet]":
     from regan.artifacts.image_set import ImageSet
-    from regan.classifier.checks import require_apart, require_both_classes, require_same_kind
+    from regan.classifier.checks import require_both_classes, require_disjoint, require_same_kind
 
     sets = {"images": ImageSet.open(images), "validation": ImageSet.open(validation)}
     require_same_kind(sets)
     for argument, image_set in sets.items():
         require_both_classes(image_set, argument)
-    require_apart(sets["images"], sets["validation"])
+    require_disjoint(sets["images"], sets["validation"])
     return sets
 
 
 def _first_network(
     images: "ImageSet", recipe: "Recipe", *, start: str | Path, backbone: str, weights: str, seed: int
-) -> "Start":
-    from regan.classifier.initial_network import network_of, new_network
+) -> "InitialNetwork":
+    from regan.classifier.initial_network import network_from_classifier, new_network
     from regan.storage import fetch, is_uri
 
     if str(start):
-        return network_of(start, images, recipe, backbone=backbone, seed=seed)
+        return network_from_classifier(start, images, recipe, backbone=backbone, seed=seed)
     with TemporaryDirectory(prefix="weights-") as scratch:
         file = str(fetch(weights, scratch)) if is_uri(weights) else weights
         return new_network(images, recipe, backbone=backbone, weights=file, seed=seed)
@@ -168,7 +168,7 @@ def _identity(settings: dict[str, Any], sets: "dict[str, ImageSet]", start: str 
 
 
 def _train(
-    first: "Start",
+    first: "InitialNetwork",
     sets: "dict[str, ImageSet]",
     recipe: "Recipe",
     settings: dict[str, Any],
@@ -220,7 +220,7 @@ def _figures(training: "Training", sets: "dict[str, ImageSet]", recipe: "Recipe"
 
 def _write_model(
     folder: Path,
-    first: "Start",
+    first: "InitialNetwork",
     sets: "dict[str, ImageSet]",
     settings: dict[str, Any],
     figures: dict[str, Any],

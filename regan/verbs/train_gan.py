@@ -146,11 +146,11 @@ def train_gan(
     files = StateFiles(fixed=("snapshots", "start"), growing=("log.jsonl", "tensorboard"), board="tensorboard")
     with working(Path(run), checkpoint_uri, files=files, configuration=identity, label=label) as work:
         # Only now: the framework takes seconds to load, and a wrong call should not wait for it.
-        from regan.gan.initial_weights import bring_start
+        from regan.gan.initial_weights import load_initial_weights
         from regan.gan.trainer import Trainer
 
         begun = any((work.folder / CHECKPOINTS).iterdir())
-        start = bring_start(start_uri, label, work.folder, begun=begun)
+        start = load_initial_weights(start_uri, label, work.folder, begun=begun)
         training_index |= start.training_index if start else set()
         trainer = Trainer(
             config,
@@ -169,7 +169,7 @@ def train_gan(
         )
         result = trainer.run()
         work.settle()
-        origin = start.about() if start else {}
+        origin = start.provenance() if start else {}
         settings = {"label": label, "preset": preset, "keep_snapshots": keep_snapshots, **origin}
         about = {"classes": list(source.classes), "preset": preset, **origin}
         seconds = time.monotonic() - started

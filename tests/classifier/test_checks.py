@@ -3,8 +3,8 @@ import pytest
 from regan.classifier.checks import (
     images_in_index,
     index_of,
-    require_apart,
     require_both_classes,
+    require_disjoint,
     require_kind_of_model,
     require_same_kind,
     require_unique,
@@ -23,24 +23,24 @@ def test_images_without_group_share_none(make_set):
 
 
 def test_sets_apart_pass(make_set):
-    require_apart(make_set(0), make_set(1))
+    require_disjoint(make_set(0), make_set(1))
 
 
 def test_a_shared_image_is_refused(make_set):
     with pytest.raises(ValueError, match=r"share no image and no group. Received 5 of 10 .*prepare_images"):
-        require_apart(make_set(0, b=5), make_set(0, b=5, m=5))
+        require_disjoint(make_set(0, b=5), make_set(0, b=5, m=5))
 
 
 def test_a_shared_group_is_refused(make_set):
     with pytest.raises(ValueError, match=r"Received 2 of 4 .*group p-"):
-        require_apart(make_set(0, b=2, group="p"), make_set(1, b=2, m=2, group="p"))
+        require_disjoint(make_set(0, b=2, group="p"), make_set(1, b=2, m=2, group="p"))
 
 
 def test_an_image_behind_synthetic_ones_is_refused(make_set):
     validation = make_set(1)
     synthetic = make_set(0, origin="synthetic", training_index=list(index_of(validation.rows))[:3])
     with pytest.raises(ValueError, match="Received 3 of 40"):
-        require_apart(synthetic, validation)
+        require_disjoint(synthetic, validation)
 
 
 def test_a_missing_class_is_named(make_set):

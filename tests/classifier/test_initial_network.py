@@ -5,9 +5,15 @@ import numpy as np
 import pytest
 
 from regan.artifacts.model import write_model
-from regan.classifier.initial_network import Origin, load_backbone, network_of, new_network, require_weights
+from regan.classifier.initial_network import (
+    Origin,
+    load_backbone,
+    network_from_classifier,
+    new_network,
+    require_weights,
+)
 from regan.classifier.model import Configuration, build_backbone, build_network, network_weights
-from regan.classifier.recipes import recipe_named
+from regan.classifier.recipes import find_recipe
 
 CUT_FILE = "mobilenet_imagenet/mobilenet_v1_1.0_224_trunc12.weights.h5"
 MOBILE = Configuration("MobileNet", 32, 1)
@@ -72,7 +78,7 @@ def test_settings_of_weights_are_checked_before_work():
 
 def test_imported_weights_learn_slower_than_random_ones(make_set, tmp_path):
     build_backbone(MOBILE).save_weights(tmp_path / "x.weights.h5")
-    images, recipe = make_set(b=1, m=1), recipe_named("standard")
+    images, recipe = make_set(b=1, m=1), find_recipe("standard")
     rates = [
         new_network(images, recipe, backbone="MobileNet", weights=weights, seed=0).learning_rate
         for weights in ("none", str(tmp_path / "x.weights.h5"))
@@ -81,7 +87,7 @@ def test_imported_weights_learn_slower_than_random_ones(make_set, tmp_path):
 
 
 def test_the_seed_decides_the_random_weights(make_set):
-    images, recipe = make_set(b=1, m=1), recipe_named("standard")
+    images, recipe = make_set(b=1, m=1), find_recipe("standard")
     weights = [
         network_weights(new_network(images, recipe, backbone="small", weights="none", seed=seed).network)
         for seed in (0, 0, 1)
@@ -108,8 +114,8 @@ def trained(tmp_path):
 
 
 def test_training_goes_on_from_a_classifier(trained, make_set):
-    start = network_of(trained, make_set(b=1, m=1), recipe_named("standard"), backbone="small", seed=0)
-    assert start.learning_rate == recipe_named("standard").tuning_rate
+    start = network_from_classifier(trained, make_set(b=1, m=1), find_recipe("standard"), backbone="small", seed=0)
+    assert start.learning_rate == find_recipe("standard").tuning_rate
     assert start.origin["source"] == "none"
 
 
@@ -124,4 +130,4 @@ def test_training_goes_on_from_a_classifier(trained, make_set):
 )
 def test_a_start_that_does_not_fit_is_refused(trained, make_set, recipe, backbone, kind, message):
     with pytest.raises(ValueError, match=message):
-        network_of(trained, make_set(b=1, m=1, **kind), recipe_named(recipe), backbone=backbone, seed=0)
+        network_from_classifier(trained, make_set(b=1, m=1, **kind), find_recipe(recipe), backbone=backbone, seed=0)

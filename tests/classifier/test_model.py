@@ -8,10 +8,10 @@ from regan.classifier.model import (
     build_backbone,
     build_network,
     container_names,
+    feature_model,
     freeze_like_reference,
     from_pixels,
     network_weights,
-    penultimate,
     set_network_weights,
 )
 
@@ -56,7 +56,7 @@ def test_paths_do_not_depend_on_what_the_process_built_before():
 @pytest.mark.parametrize("configuration", [SMALL, MOBILE])
 def test_weights_that_are_put_back_give_the_same_features(configuration):
     def features(network):
-        return penultimate(from_pixels(configuration, network)).predict_on_batch(images)
+        return feature_model(from_pixels(configuration, network)).predict_on_batch(images)
 
     images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 1), dtype=np.uint8)
     one, other = build_network(configuration), build_network(configuration)
@@ -112,7 +112,7 @@ def test_the_penultimate_layer_feeds_the_last_one():
     network = build_network(SMALL)
     model = from_pixels(SMALL, network)
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 1), dtype=np.uint8)
-    features = penultimate(model).predict_on_batch(images)
+    features = feature_model(model).predict_on_batch(images)
     np.testing.assert_allclose(network.layers[-1](features), model.predict_on_batch(images), rtol=1e-5)
 
 

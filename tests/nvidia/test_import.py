@@ -44,11 +44,11 @@ def test_the_folder_is_that_of_a_snapshot_with_its_terms(file, rgb, official, tm
     assert set(found) == set(expected)
     for path, value in expected.items():
         np.testing.assert_array_equal(found[path], value)
-    judge = read_discriminator(made.path, model)
+    discriminator = read_discriminator(made.path, model)
     expected = official.official_weights(rgb, "D")
-    assert set(judge) == set(expected)
+    assert set(discriminator) == set(expected)
     for path, value in expected.items():
-        np.testing.assert_array_equal(judge[path], value)
+        np.testing.assert_array_equal(discriminator[path], value)
     assert model["discriminator"] == file_hash(made.path / DISCRIMINATOR)
     step = last_step(made.path)
     assert (step.verb, step.settings["licence"]) == ("import_nvidia", LICENCE)
@@ -62,7 +62,7 @@ def changed(golden, **arrays):
 
 def test_a_file_without_a_discriminator_gives_a_generator_alone(rgb, pickles, write, tmp_path):
     alone = {name: value for name, value in rgb.items() if not name.startswith("D.")}
-    data = pickles.torch_pickle(alone, judge=False)
+    data = pickles.torch_pickle(alone, discriminator=False)
     folder = regan.import_nvidia(write(data), tmp_path / "generator").path
     assert not (folder / DISCRIMINATOR).exists()
     assert read_discriminator(folder, read_model(folder, "generator")) is None
@@ -80,7 +80,7 @@ def test_a_discriminator_unlike_ours_is_left_out_and_that_is_said(arrays, rgb, p
 
 def test_a_discriminator_whose_label_layers_learn_otherwise_is_left_out(grey, pickles, write, tmp_path):
     # The writer lets every `fc` learn at 0.01; here the discriminator's say another rate.
-    data = pickles.torch_pickle(grey, judge={"bias_gain": 0.5})
+    data = pickles.torch_pickle(grey, discriminator={"bias_gain": 0.5})
     folder = regan.import_nvidia(write(data), tmp_path / "generator").path
     assert "learn at the rate 0.5 instead of 0.01" in read_model(folder, "generator")["notes"][0]
 
@@ -144,9 +144,9 @@ def test_a_tensorflow_file_is_imported_too(rgb, pickles, write, official, tmp_pa
     assert made.release == "TensorFlow 1"
     for path, value in official.official_weights(rgb, "G").items():
         np.testing.assert_allclose(read_weights(made.path)[path], value, rtol=1e-6, atol=1e-6)
-    judge = read_discriminator(made.path, read_model(made.path, "generator"))
+    discriminator = read_discriminator(made.path, read_model(made.path, "generator"))
     for path, value in official.official_weights(rgb, "D").items():
-        np.testing.assert_allclose(judge[path], value, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(discriminator[path], value, rtol=1e-6, atol=1e-6)
 
 
 def test_the_source_that_a_file_carries_is_never_executed(rgb, pickles, write, tmp_path):
