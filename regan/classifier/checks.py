@@ -76,8 +76,8 @@ def require_disjoint(training: ImageSet, validation: ImageSet) -> None:
     shared = images_in_index(validation.rows, index_of(training.rows) | training.training_index())
     if shared:
         raise OverlapError(
-            f"Validation images overlap with training data ({len(shared)} of {len(validation)} images). They, or others "
-            f"of the same group, are in {training.path} or trained the generator of its images; the first is "
+            f"Validation images overlap with training data ({len(shared)} of {len(validation)} images). They or others "
+            f"of their group are in {training.path} or trained the generator of its images; the first is "
             f"{shared[0].name} (SHA-256 {shared[0].sha256[:12]}, group {shared[0].group or 'none'}). Split again with "
             "`prepare_images`."
         )

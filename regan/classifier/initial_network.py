@@ -157,7 +157,7 @@ def load_backbone(configuration: Configuration, weights: str) -> tuple[Configura
     if cut.last_layer:
         backbone = keras.Model(backbone.input, backbone.get_layer(cut.last_layer).output, name=backbone.name)
     _load_file(backbone, Path(weights))
-    licence = "unknown: ask the source of the file"
+    licence = "unknown: ask whoever gave the file"
     return cut, backbone, Origin(Path(weights).name, file_hash(Path(weights)), licence)
 
 
@@ -229,6 +229,6 @@ def _load_file(backbone: keras.Model, path: Path) -> None:
             backbone.load_weights(path)
     except (ValueError, OSError, KeyError, UserWarning) as error:
         raise WrongArtifactError(
-            f"The arrays of {path} do not have the shapes of {backbone.name}; they belong to a network of another width "
-            f"or version: {str(error).partition(chr(10))[0]}"
+            f"The arrays of {path} do not have the shapes of {backbone.name}, but of a network of another width or "
+            f"version: {str(error).partition(chr(10))[0]}"
         ) from error

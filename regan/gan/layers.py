@@ -204,7 +204,7 @@ class ModulatedConvolution(keras.layers.Layer):
         self.kernel = self.add_weight(shape, initializer=normal(self.random), name="kernel")
 
     def call(self, x: Any, style: Any) -> Any:
-        """Map `x` `(n, h, w, maps)` and `style` `(n, d)` to `(n, h, w, filters)`, with `up` to `(n, 2h, 2w, filters)`."""
+        """Map `x` `(n, h, w, maps)` and `style` `(n, d)` to `(n, h, w, filters)`, with `up` to twice h and w."""
         scale = self.affine(style)
         # Demodulation cancels every constant factor of the weights, so they are equalised only without it.
         gain = 1.0 if self.demodulate else 1 / math.sqrt(math.prod(self.kernel.shape[:3]))

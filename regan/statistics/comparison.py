@@ -341,8 +341,7 @@ def _notes(main: Difference, grouped: bool, num_images: int, num_units: int) -> 
     if main.method == WIDENED:
         notes.append(
             "All draws of the bootstrap over groups gave the same difference, so its standard error cannot be "
-            "estimated. The interval is that over images, widened by the images per group, and the p-values follow from "
-            "it."
+            "estimated. The interval is that over images, widened by the images per group; the p-values follow from it."
         )
     return tuple(notes)
 
