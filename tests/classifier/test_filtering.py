@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from regan.classifier.filtering import accept, images_per_class, mark_first_occurrences, sample_accepted
+from regan.common.errors import SettingError, TooFewImagesError
 
 PROBABILITIES = np.array([0.05, 0.3, 0.6, 0.95])
 
@@ -19,7 +20,7 @@ def test_confidence_asks_for_the_probability_of_the_own_class():
 
 
 def test_no_other_rule_judges_probabilities():
-    with pytest.raises(ValueError, match="rule='none'"):
+    with pytest.raises(SettingError, match="rule='none'"):
         accept(PROBABILITIES, positive=True, rule="none")
 
 
@@ -29,12 +30,12 @@ def test_both_classes_give_as_many_as_the_rarer_one_has():
 
 
 def test_more_than_there_are_is_refused():
-    with pytest.raises(ValueError, match=r"rarer class, m: 5. Received per_class=6.*Generate more seeds"):
+    with pytest.raises(TooFewImagesError, match=r"rarer class, m: 5. Received per_class=6.*Generate more seeds"):
         images_per_class({"b": 7, "m": 5}, 6)
 
 
 def test_a_class_without_accepted_images_is_refused():
-    with pytest.raises(ValueError, match=r"Received b 7, m 0.*Generate more seeds"):
+    with pytest.raises(TooFewImagesError, match=r"no images of class m\. Accepted: b 7, m 0.*Generate more seeds"):
         images_per_class({"b": 7, "m": 0}, 0)
 
 

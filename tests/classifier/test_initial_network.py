@@ -14,6 +14,7 @@ from regan.classifier.initial_network import (
 )
 from regan.classifier.model import Configuration, build_backbone, build_network, network_weights
 from regan.classifier.recipes import find_recipe
+from regan.common.errors import CorruptFileError, MissingWeightsError, SettingError, WrongArtifactError
 
 CUT_FILE = "mobilenet_imagenet/mobilenet_v1_1.0_224_trunc12.weights.h5"
 MOBILE = Configuration("MobileNet", 32, 1)
@@ -48,7 +49,7 @@ def test_a_file_of_the_whole_network_cuts_nothing(tmp_path):
 @pytest.mark.parametrize("backbone", ["VGG16", "MobileNetV2", "ResNet50"])
 def test_a_file_of_another_network_is_refused(tmp_path, backbone):
     build_backbone(MOBILE).save_weights(tmp_path / "mobile.weights.h5")
-    with pytest.raises(ValueError, match=f"must hold the layers of {backbone.lower()}"):
+    with pytest.raises(WrongArtifactError, match=f"does not contain the layers of {backbone.lower()}"):
         load_backbone(Configuration(backbone, 32, 1), str(tmp_path / "mobile.weights.h5"))
 
 
@@ -56,23 +57,23 @@ def test_arrays_of_another_shape_are_refused(tmp_path):
     keras.applications.MobileNet(include_top=False, weights=None, alpha=0.5, input_shape=(32, 32, 3)).save_weights(
         tmp_path / "half.weights.h5"
     )
-    with pytest.raises(ValueError, match=r"must have the shapes of mobilenet_1.00_32"):
+    with pytest.raises(WrongArtifactError, match=r"do not have the shapes of mobilenet_1.00_32"):
         load_backbone(MOBILE, str(tmp_path / "half.weights.h5"))
 
 
 def test_a_damaged_file_is_refused(tmp_path):
     path = tmp_path / "x.weights.h5"
     path.write_bytes(b"no weights")
-    with pytest.raises(ValueError, match="that Keras 3 saved"):
+    with pytest.raises(CorruptFileError, match="that Keras 3 saved"):
         load_backbone(MOBILE, str(path))
 
 
 def test_settings_of_weights_are_checked_before_work():
-    with pytest.raises(ValueError, match="`imagenet`, `none` or a file"):
+    with pytest.raises(SettingError, match="`imagenet`, `none` or a file"):
         require_weights("radimagenet", "MobileNet")
-    with pytest.raises(ValueError, match=r"no published weights. Received weights='imagenet'. Pass `weights="):
+    with pytest.raises(SettingError, match=r"no pretrained weights. Received weights='imagenet'. Pass `weights="):
         require_weights("imagenet", "small")
-    with pytest.raises(FileNotFoundError, match="must name a file that exists"):
+    with pytest.raises(MissingWeightsError, match="does not exist"):
         require_weights("nowhere.weights.h5", "MobileNet")
 
 
@@ -122,12 +123,12 @@ def test_training_goes_on_from_a_classifier(trained, make_set):
 @pytest.mark.parametrize(
     ("recipe", "backbone", "kind", "message"),
     [
-        ("standard", "MobileNet", {}, r"the same backbone only. Received backbone='MobileNet'.*`backbone='small'`"),
-        ("reference", "small", {}, "inputs of the same range only"),
+        ("standard", "MobileNet", {}, r"another backbone, 'small'\. Received backbone='MobileNet'.*`backbone='small'`"),
+        ("reference", "small", {}, "another scaling, 'backbone'"),
         ("standard", "small", {"size": 64}, "Received 64 x 64"),
         ("standard", "small", {"classes": ("m", "b")}, "classes b, m. Received .*classes m, b"),
     ],
 )
 def test_a_start_that_does_not_fit_is_refused(trained, make_set, recipe, backbone, kind, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(WrongArtifactError, match=message):
         network_from_classifier(trained, make_set(b=1, m=1, **kind), find_recipe(recipe), backbone=backbone, seed=0)

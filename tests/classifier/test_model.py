@@ -14,6 +14,7 @@ from regan.classifier.model import (
     network_weights,
     set_network_weights,
 )
+from regan.common.errors import CorruptFileError, SettingError
 
 SMALL = Configuration("small", 32, 1)
 MOBILE = Configuration("MobileNet", 32, 1)
@@ -69,7 +70,7 @@ def test_weights_that_are_put_back_give_the_same_features(configuration):
 def test_weights_of_another_network_are_refused():
     weights = network_weights(build_network(SMALL))
     del weights["features/bias"]
-    with pytest.raises(ValueError, match=r"1 entries differ, first \[\('features/bias', \(64,\)\)\]"):
+    with pytest.raises(CorruptFileError, match=r"1 entries differ, first \[\('features/bias', \(64,\)\)\]"):
         set_network_weights(build_network(SMALL), weights)
 
 
@@ -141,10 +142,10 @@ def test_container_names_are_those_of_keras_weight_files(tmp_path):
     ],
 )
 def test_an_unknown_setting_is_refused(arguments, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(SettingError, match=message):
         Configuration(*arguments)
 
 
 def test_images_too_small_for_a_backbone_are_refused():
-    with pytest.raises(ValueError, match=r'InceptionResNetV2 cannot take images of 64 x 64.*`backbone="small"`'):
+    with pytest.raises(SettingError, match=r'InceptionResNetV2 cannot take images of 64 x 64.*`backbone="small"`'):
         build_backbone(Configuration("InceptionResNetV2", 64, 1))

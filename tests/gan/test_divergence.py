@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from regan.gan.divergence import DivergenceMonitor, TrainingDivergedError, require_finite
+from regan.common.errors import TrainingDivergedError
+from regan.gan.divergence import DivergenceMonitor, require_finite
 
 LOST = {"generator_loss": 11.0, "real_sign": 1.0, "fake_sign": -1.0}
 
@@ -20,7 +21,7 @@ LOST = {"generator_loss": 11.0, "real_sign": 1.0, "fake_sign": -1.0}
 def test_a_figure_beyond_its_bounds_is_named(name, value):
     figures = {"generator_loss": 99.0, "discriminator_loss": 2.0, "path_length": 999.0, "r1": 1e6, "path_penalty": 1e5}
     DivergenceMonitor().require_bounded(figures)
-    with pytest.raises(TrainingDivergedError, match=f"Received {name}="):
+    with pytest.raises(TrainingDivergedError, match=f"Training diverged: {name}="):
         DivergenceMonitor().require_bounded(figures | {name: value})
 
 
@@ -28,7 +29,7 @@ def test_a_discriminator_that_wins_for_five_lines_ends_the_run():
     monitor = DivergenceMonitor()
     for _ in range(4):
         monitor.require_balance(LOST)
-    with pytest.raises(TrainingDivergedError, match=r"win outright.*augment='ada'"):
+    with pytest.raises(TrainingDivergedError, match=r"discriminator has won.*augment='ada'"):
         monitor.require_balance(LOST)
 
 

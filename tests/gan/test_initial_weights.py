@@ -9,6 +9,7 @@ import pytest
 from keras import ops
 
 from regan.artifacts.model import read_model, read_training_index, read_weights, weights_hash
+from regan.common.errors import CorruptFileError, WrongArtifactError
 from regan.gan.configuration import configure
 from regan.gan.generator_folder import DISCRIMINATOR, read_discriminator, write_generator
 from regan.gan.initial_weights import adapt_discriminator, adapt_generator, load_initial_weights
@@ -147,7 +148,9 @@ def test_rgb_from_grey_gives_each_colour_the_same(generator, work):
 def test_another_network_is_refused_with_what_may_differ(generator, work):
     start = load_initial_weights(str(generator()), "all", work, begun=False)
     expected = GeneratorNetwork.build(tiny_config(labels=("b",)), np.random.default_rng(0)).weights()
-    with pytest.raises(ValueError, match=r"only the channels may differ\. \d+ of \d+ arrays do not fit, such as "):
+    with pytest.raises(
+        WrongArtifactError, match=r"only the channels may differ\. \d+ of \d+ arrays do not match, such"
+    ):
         adapt_generator(start, expected, 1)
 
 
@@ -155,7 +158,9 @@ def test_another_network_is_refused_with_what_may_differ(generator, work):
 def test_another_number_of_mapping_layers_is_refused_with_the_one_that_fits(theirs, ours, generator, work):
     start = load_initial_weights(str(generator(mapping_layers=theirs)), "all", work, begun=False)
     expected = GeneratorNetwork.build(tiny_config(mapping_layers=ours), np.random.default_rng(0)).weights()
-    with pytest.raises(ValueError, match=rf"one with {theirs} .* with {ours}\. Train with `mapping_layers={theirs}`"):
+    with pytest.raises(
+        WrongArtifactError, match=rf"has {theirs} mapping.* has {ours}\. Train with `mapping_layers={theirs}`"
+    ):
         adapt_generator(start, expected, 1)
     same = GeneratorNetwork.build(tiny_config(mapping_layers=theirs), np.random.default_rng(0)).weights()
     assert adapt_generator(start, same, 1).keys() == same.keys()
@@ -166,7 +171,7 @@ def test_a_network_that_differs_in_more_is_not_cut_down_and_no_mapping_layers_ar
     made = {"base_maps": 128, "mapping_layers": 3, "labels": ("b",), **other}
     start = load_initial_weights(str(generator(**made)), "all", work, begun=False)
     expected = GeneratorNetwork.build(tiny_config(base_maps=128, labels=("b",)), np.random.default_rng(0)).weights()
-    with pytest.raises(ValueError, match="arrays do not fit") as refused:
+    with pytest.raises(WrongArtifactError, match="arrays do not match") as refused:
         adapt_generator(start, expected, 1)
     assert "mapping_layers" not in str(refused.value)
 
@@ -245,7 +250,7 @@ def test_a_damaged_discriminator_is_refused_and_nothing_stays(damage, pair, work
         path.write_bytes(
             {"flipped": data[:-1] + bytes([data[-1] ^ 1]), "truncated": data[:-4], "another": another}[damage]
         )
-    with pytest.raises(ValueError, match=r"`discriminator\.safetensors` of .* must have the SHA-256"):
+    with pytest.raises(CorruptFileError, match=r"`discriminator\.safetensors` in .* is (corrupt|missing)"):
         load_initial_weights(str(folder), "all", work, begun=False)
     assert list(work.iterdir()) == []
 
@@ -253,7 +258,7 @@ def test_a_damaged_discriminator_is_refused_and_nothing_stays(damage, pair, work
 def test_a_discriminator_of_another_network_is_refused(pair, work):
     start = load_initial_weights(str(pair()), "all", work, begun=False)
     _, expected = discriminator_of(tiny_config(labels=("b",)))
-    with pytest.raises(ValueError, match="arrays do not fit, such as discriminator/dense_0/bias"):
+    with pytest.raises(WrongArtifactError, match="arrays do not match, such as discriminator/dense_0/bias"):
         adapt_discriminator(start.discriminator, expected, 1)
 
 

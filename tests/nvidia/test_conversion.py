@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from regan.common.errors import CorruptFileError, WrongArtifactError
 from regan.gan.configuration import configure
 from regan.gan.generator_folder import STYLE_MEAN
 from regan.gan.networks import DiscriminatorNetwork, GeneratorNetwork
@@ -113,7 +114,7 @@ def test_the_rate_of_the_mapping_network_is_told_by_its_layers(ours):
     assert generator_config(ours(), ("a",)).mapping_rate == 0.01
     told = {"mapping.fc0.bias_gain": 0.1, "mapping.fc1.bias_gain": 0.1, "mapping.embed.bias_gain": 1}
     assert generator_config(ours(settings=told), ("a",)).mapping_rate == 0.1
-    with pytest.raises(ValueError, match="learn at different rates"):
+    with pytest.raises(WrongArtifactError, match="different learning rates"):
         generator_config(ours(settings=told | {"mapping.fc1.bias_gain": 0.2}), ("a",))
 
 
@@ -127,33 +128,36 @@ def test_the_rate_of_the_mapping_network_is_told_by_its_layers(ours):
     ],
 )
 def test_networks_that_ours_cannot_express_are_refused(settings, message, ours):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(WrongArtifactError, match=message):
         generator_config(ours(settings=settings), ("a",))
 
 
 def test_another_filter_is_refused(ours):
     bilinear = np.outer([1, 2, 1], [1, 2, 1]) / 16
-    with pytest.raises(ValueError, match=r"synthesis.b8.resample_filter is not the filter \[1, 3, 3, 1\]"):
+    with pytest.raises(WrongArtifactError, match=r"synthesis.b8.resample_filter is not the filter \[1, 3, 3, 1\]"):
         generator_config(ours({"synthesis.b8.resample_filter": bilinear}), ("a",))
 
 
 @pytest.mark.parametrize("names", [("synthesis.L0_36_512.weight",), ("synthesis.b4.torgb.bias",), ()])
 def test_arrays_of_another_network_are_refused(names):
     arrays = {name: np.zeros(3) for name in names}
-    with pytest.raises(ValueError, match=r"must be a StyleGAN2 with skip outputs.*missing or has another shape"):
+    with pytest.raises(
+        WrongArtifactError,
+        match=r"not supported: an array is missing or has another shape.*StyleGAN2 with skip outputs",
+    ):
         generator_config(OfficialNetwork("PyTorch", arrays), ("a",))
 
 
 def test_labels_that_are_joined_before_scaling_are_refused():
-    with pytest.raises(ValueError, match="joined to z before"):
+    with pytest.raises(WrongArtifactError, match="concatenated with z before"):
         generator_config(OfficialNetwork("TensorFlow 1", {"LabelConcat/weight": np.zeros((2, 8))}), ("a", "b"))
 
 
 def test_the_number_of_names_must_be_that_of_the_labels(ours, grey, pickles):
-    with pytest.raises(ValueError, match=r"This one has 0 labels\. Received 2 names: a, b"):
+    with pytest.raises(WrongArtifactError, match=r"has 0 labels.*Received 2 names in `classes`: a, b"):
         generator_config(ours(), ("a", "b"))
     ten = pickles.parts(grey, "G") | {"mapping.embed.weight": np.zeros((64, 10))}
-    with pytest.raises(ValueError, match="This one has 10 labels"):
+    with pytest.raises(WrongArtifactError, match="has 10 labels"):
         generator_config(OfficialNetwork("PyTorch", ten), ("a", "b"))
 
 
@@ -162,11 +166,11 @@ def test_other_shapes_names_and_broken_numbers_are_refused(ours):
     weights = generator_weights(ours())
     require_fit(weights, shapes)
     require_finite(weights)
-    with pytest.raises(ValueError, match="1 of its arrays differ in name or shape, such as synthesis/other"):
+    with pytest.raises(WrongArtifactError, match="1 arrays differ in name or shape, such as synthesis/other"):
         require_fit(weights | {"synthesis/other": np.zeros(1)}, shapes)
-    with pytest.raises(ValueError, match="such as synthesis/start"):
+    with pytest.raises(WrongArtifactError, match="such as synthesis/start"):
         require_fit(weights | {"synthesis/start": np.zeros((4, 4, 31))}, shapes)
-    with pytest.raises(ValueError, match=r"must be finite\. style_mean and 0 more"):
+    with pytest.raises(CorruptFileError, match="NaN or infinity: style_mean and 0 more"):
         require_finite(weights | {STYLE_MEAN: np.full(64, np.nan)})
 
 

@@ -15,6 +15,7 @@ from regan.artifacts.history import last_step
 from regan.artifacts.image_set import ImageSet, file_hash
 from regan.artifacts.model import read_model, read_training_index, read_weights
 from regan.cli import main
+from regan.common.errors import CorruptFileError, SettingError
 from regan.gan.configuration import PRESETS
 from regan.gan.generator_folder import DISCRIMINATOR, read_discriminator
 from regan.gan.sampling import Generator
@@ -74,7 +75,7 @@ def test_a_discriminator_unlike_ours_is_left_out_and_that_is_said(arrays, rgb, p
     assert not (folder / DISCRIMINATOR).exists()
     model = read_model(folder, "generator")
     assert "discriminator" not in model
-    assert "The file's discriminator is left out; training starts with a new one." in model["notes"][0]
+    assert "The discriminator in the file is not imported; training starts with a new one." in model["notes"][0]
     assert model["notes"][0] in caplog.text
 
 
@@ -87,7 +88,7 @@ def test_a_discriminator_whose_label_layers_learn_otherwise_is_left_out(grey, pi
 
 def test_a_discriminator_of_broken_numbers_is_refused(rgb, pickles, write, tmp_path):
     broken = write(pickles.torch_pickle(changed(rgb, D__b4__out__bias=np.full(1, np.nan))))
-    with pytest.raises(ValueError, match="discriminator/score/bias and 0 more are not"):
+    with pytest.raises(CorruptFileError, match="discriminator/score/bias and 0 more"):
         regan.import_nvidia(broken, tmp_path / "generator")
     assert not (tmp_path / "generator").exists()
 
@@ -165,7 +166,7 @@ def test_a_hostile_file_is_one_message_and_leaves_nothing(write, tmp_path, capsy
     path = write(pickle.dumps({"G_ema": Hostile()}))
     assert main(["import-nvidia", str(path), str(tmp_path / "generator")]) == 1
     error = capsys.readouterr().err
-    assert error.startswith("regan import_nvidia: An official pickle holds arrays and listed names only")
+    assert error.startswith("regan import_nvidia: The pickle was refused: ")
     assert "system`, which is not listed" in error
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
@@ -180,7 +181,7 @@ def test_a_hostile_file_is_one_message_and_leaves_nothing(write, tmp_path, capsy
     ],
 )
 def test_wrong_settings_are_refused_before_the_file_is_read(settings, message, tmp_path):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(SettingError, match=message):
         regan.import_nvidia(tmp_path / "nothing.pkl", tmp_path / "generator", **settings)
 
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from regan.common.errors import OverlapError, TooFewImagesError
 from regan.quality.memorisation import is_memorised, memorisation_threshold
 from regan.quality.nearest import Nearest, NearestImages
 
@@ -35,12 +36,12 @@ def test_either_size_makes_a_copy():
 
 
 def test_few_held_out_images_are_refused():
-    with pytest.raises(ValueError, match="at least 8"):
+    with pytest.raises(TooFewImagesError, match="at least 8"):
         memorisation_threshold(ratios([0.9] * 7))
 
 
 def test_a_split_that_leaks_is_refused():
-    with pytest.raises(ValueError, match="leaks"):
+    with pytest.raises(OverlapError, match=r"overlap with training data \(20 images of 20.*leaks"):
         memorisation_threshold(ratios([0.0] * 20))
 
 
