@@ -171,7 +171,7 @@ def test_the_same_folder_twice_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"endpoint": "f1"}, "`endpoint` must be one of"), ({"margin": 0.0}, "`margin` must lie between 0 and 1")],
+    [({"endpoint": "f1"}, "`endpoint` must be one of"), ({"margin": 0.0}, "`margin` must be between 0 and 1")],
 )
 def test_settings_out_of_range_are_refused(tmp_path, options, message):
     one, two = answers(tmp_path / "one"), answers(tmp_path / "two", role="two")

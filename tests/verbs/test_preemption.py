@@ -156,7 +156,7 @@ def test_told_to_stop_and_killed_a_training_goes_on_with_an_empty_disk_to_the_sa
     uri, chance = f"{bucket}/killed", random.Random(os.environ.get("PYTEST_SEED", "regan"))
     address = training.address_of(uri)
     assert interrupted(training, signal.SIGTERM, uri, tmp_path / "a", chance) == 1
-    assert "TrainingStoppedError: Training was told to stop" in log_of(tmp_path / "a").read_text()
+    assert "TrainingStoppedError: Training stopped by SIGTERM" in log_of(tmp_path / "a").read_text()
     stopped_at = step_at(address)
     assert stopped_at > 0
 
