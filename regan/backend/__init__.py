@@ -142,4 +142,5 @@ def replicate(devices: int, batch_size: int) -> OneDevice | Replicas:
 
 
 def _largest_number(most: int, batch_size: int) -> int:
+    # One device can always take a batch, whatever its size.
     return max(num for num in range(1, most + 1) if num == 1 or batch_size % (4 * num) == 0)

@@ -156,6 +156,7 @@ class Replicas:
         )
 
     def _sort_by_replica(self, x: Any) -> Any:
+        # JAX gives each device a contiguous part, so the samples r::num are put side by side first.
         x = np.asarray(x)
         return np.concatenate([x[replica :: self.num] for replica in range(self.num)]) if x.ndim else x
 
@@ -184,6 +185,7 @@ class Replicas:
 
 
 def _spec(x: Any) -> PartitionSpec:
+    # Arrays are split along their first axis; scalars are the same everywhere.
     return PartitionSpec("replica") if np.ndim(x) else PartitionSpec()
 
 

@@ -113,6 +113,7 @@ def convolve_transposed(x: Any, kernel: Any) -> Any:
 
     Pixel `(i, j)` of `x` adds `kernel[a, b]` times itself to pixel `(2i + a, 2j + b)`.
     """
+    # TensorFlow takes the kernel of the convolution whose gradient this is, (k, k, c_out, c_in).
     num, height, width, _ = x.shape
     shape = (num, 2 * height + 1, 2 * width + 1, kernel.shape[-1])
     return tf.nn.conv2d_transpose(x, tf.transpose(kernel, (0, 1, 3, 2)), shape, 2, "VALID")
@@ -149,6 +150,7 @@ class Replicas:
         )
 
     def _place(self, values: list[Any]) -> Any:
+        # `identity` copies each value to its device now, not when a step first reads it.
         tensors = []
         for device, value in zip(self._devices, values, strict=True):
             with tf.device(device):

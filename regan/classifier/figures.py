@@ -30,6 +30,7 @@ def youden_threshold(probabilities: ArrayLike, positive: ArrayLike) -> float:
     found, others = np.sort(scores[is_positive]), np.sort(scores[~is_positive])
     values = np.unique(scores)
     candidates = np.append((values[:-1] + values[1:]) / 2, 0.5)
+    # By binary search in the sorted scores, for all candidates at once: positives at or above, negatives below.
     num_found = len(found) - np.searchsorted(found, candidates)
     num_cleared = np.searchsorted(others, candidates)
     # (J + 1) times the number of images of each class: integers, so that equal J compare as equal.

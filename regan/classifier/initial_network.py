@@ -76,6 +76,7 @@ def new_network(images: ImageSet, recipe: Recipe, *, backbone: str, weights: str
     if backbone == SMALL:
         return InitialNetwork(configuration, build_network(configuration), _SMALL_RATE, asdict(Origin(NONE)))
     configuration, base, origin = load_backbone(configuration, weights)
+    # Pretrained weights are already good: large steps at the start would destroy them.
     rate = recipe.learning_rate if weights == NONE else recipe.tuning_rate
     return InitialNetwork(configuration, build_network(configuration, base), rate, asdict(origin))
 
@@ -198,6 +199,7 @@ def _imagenet_origin(configuration: Configuration) -> Origin:
 def _last_layer(backbone: keras.Model, path: Path) -> str:
     """The last layer that the file contains; empty if it contains the whole network."""
     in_file = _layers_in(path)
+    # A file may end early, but have no gaps: a layer without weights in the middle would stay random.
     names = container_names(backbone.layers)
     unknown = in_file - set(names)
     present = [name in in_file for name in names]

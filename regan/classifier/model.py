@@ -202,6 +202,7 @@ def _small_network(configuration: Configuration) -> keras.Model:
     """
     shape = (configuration.size, configuration.size, configuration.channels)
     inputs = layers.Input(shape, name="scaled_pixels")
+    # Maps double while height and width are halved, so that all levels cost about the same; 128 bound the parameters.
     x, maps, resolution = inputs, 8, configuration.size
     while resolution > 4:
         x = _convolution_block(_convolution_block(x, maps, strides=2), maps, strides=1)
@@ -226,10 +227,12 @@ def _scaling(configuration: Configuration) -> Callable[[Any], Any]:
         return lambda pixels: pixels / 255.0
     if configuration.backbone == SMALL:
         return lambda pixels: pixels / 127.5 - 1.0
+    # Each network of keras.applications has its own `preprocess_input`, in the module that defines it.
     constructor = getattr(keras.applications, configuration.backbone)
     return sys.modules[constructor.__module__].preprocess_input
 
 
 def _snake_case(name: str) -> str:
+    # The rule of Keras for automatic names of layers: `Conv2D` is `conv2d`, `BatchNormalization` `batch_normalization`.
     words = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", words).lower()

@@ -99,6 +99,7 @@ def augment(images: np.ndarray, random: np.random.Generator) -> np.ndarray:
     n, height, width, _ = images.shape
     rows = _shift_indices(n, height, random)
     columns = _shift_indices(n, width, random)
+    # A flip is the reversed order of columns, so shift and flip are one look-up.
     columns = np.where(random.random((n, 1)) < 0.5, columns, columns[:, ::-1])
     return images[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
 

@@ -107,7 +107,7 @@ def _run(model: keras.Model, batches: Iterable[np.ndarray]) -> np.ndarray:
     # The last bits of a result may depend on the shape of its batch; with one shape, they do not.
     shape = model.input_shape[1:]
     batch_size = max(1, min(256, _MAX_PIXELS // int(np.prod(shape))))
-    answers = [np.empty((0, *model.output_shape[1:]), np.float64)]
+    answers = [np.empty((0, *model.output_shape[1:]), np.float64)]  # for an empty stream
     for images in _rebatch(batches, batch_size):
         padded = np.zeros((batch_size, *shape), np.uint8)
         padded[: len(images)] = images

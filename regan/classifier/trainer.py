@@ -29,7 +29,7 @@ from regan.training.checkpoint import load_checkpoint, save_checkpoint
 from regan.training.workspace import Stop, noting_sigterm
 
 _LOG = logging.getLogger("regan")
-_PLATEAU_FACTOR = 0.1
+_PLATEAU_FACTOR = 0.1  # on the learning rate, as in the reference experiment
 _CURVES = ("training_loss", "validation_loss", "validation_auc")
 
 
@@ -135,6 +135,7 @@ class _Trainer:
         self._model = from_pixels(start.configuration, start.network)
         self._optimizer = keras.optimizers.Adam(start.learning_rate)
         self._model.compile(self._optimizer, "sparse_categorical_crossentropy", jit_compile=jit_compile())
+        # Keras creates the optimizer's variables in the first step; a checkpoint is restored before it.
         self._optimizer.build(self._model.trainable_variables)
         self._batches, self._validation, self._epochs = batches, validation, epochs
         self._keeps_best, self._checkpointing = recipe.keeps_best, checkpointing
@@ -152,6 +153,7 @@ class _Trainer:
             with self._handle_sigterm(), Progress("Train classifier", max(left, 1), "steps") as progress:
                 self._train(progress)
                 self._checkpoint()
+        # The predictions below, and the threshold made of them, belong to the weights that are kept.
         if self._keeps_best:
             self._model.set_weights(self._best)
         return Training(**self._curves, probabilities=self._probabilities(self._validation.batches()))
@@ -241,6 +243,7 @@ class _Trainer:
     def _checkpoint(self) -> None:
         if self._checkpointing is None:
             return
+        # The time of earlier starts is added, so that `seconds` is that of the whole training.
         now = time.monotonic()
         self._seconds, self._clock = self._seconds + now - self._clock, now
         save_checkpoint(
@@ -254,6 +257,7 @@ class _Trainer:
         self._checkpointing.on_checkpoint()
 
     def _state(self) -> dict[str, Any]:
+        # The batches are functions of seed and number, so no random state is stored.
         position = {"epoch": self._epoch, "number": self._number, "loss_sum": self._loss_sum}
         return {
             "model": _by_position(ops.convert_to_numpy(variable) for variable in self._model.variables),

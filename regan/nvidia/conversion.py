@@ -88,6 +88,7 @@ def generator_config(official: OfficialNetwork, labels: tuple[str, ...]) -> GanC
     sizes = sorted({int(found[1]) for name in arrays if (found := re.match(r"synthesis\.b(\d{1,4})\.", name))})
     num_layers = len([name for name in arrays if re.fullmatch(r"mapping\.fc\d+\.weight", name)])
     try:
+        # Biases are one number per map, which is the width of a layer, whatever the layout of its kernel.
         maps = {size: len(arrays[f"synthesis.b{size}.conv1.bias"]) for size in sizes}
         channels = len(arrays["synthesis.b4.torgb.bias"])
         style_size = len(arrays["mapping.w_avg"])
@@ -103,6 +104,7 @@ def generator_config(official: OfficialNetwork, labels: tuple[str, ...]) -> GanC
             f"The network has {num_labels} labels, but RaGAN supports networks without labels and with two. "
             f"Received {len(labels)} names in `classes`: {', '.join(labels)}."
         )
+    # Feature maps are min(2 * base_maps / size, max_maps), and the largest size has the fewest.
     largest = sizes[-1]
     return configure(
         "config-e",
@@ -258,6 +260,7 @@ def _require_supported(official: OfficialNetwork) -> None:
 
 
 def _is_our_filter(values: np.ndarray) -> bool:
+    # Stored as two dimensions, or as one for separable filters; in half precision, hence the tolerance.
     if values.ndim == 1:
         values = np.outer(values, values)
     return values.shape == _FILTER.shape and bool(np.allclose(values, _FILTER, atol=1e-3))
@@ -289,6 +292,7 @@ def _in_torch_layout(official: OfficialNetwork, *, discriminator: bool) -> dict[
     arrays = {name: value for name, value in official.arrays.items() if not name.endswith("resample_filter")}
     if official.release == "PyTorch":
         return arrays
+    # `lod` is a variable of progressive growing that StyleGAN2 does not use.
     table = _FROM_TENSORFLOW_DISCRIMINATOR if discriminator else _FROM_TENSORFLOW
     return dict(_from_tensorflow(name, value, table) for name, value in arrays.items() if name != "lod")
 
@@ -327,6 +331,7 @@ def _to_our_layout(path: str, value: np.ndarray) -> tuple[str, np.ndarray]:
         value = value.transpose(1, 2, 0)
     elif path.endswith("/noise"):
         value = value[..., None]
+    # The official discriminator flattens maps of 4 x 4 channels first, ours channels last.
     elif path == "discriminator/dense/kernel" and value.ndim == 2 and value.shape[1] % 16 == 0:
         maps = value.shape[1] // 16
         value = value.reshape(-1, maps, 4, 4).transpose(2, 3, 1, 0).reshape(16 * maps, -1)

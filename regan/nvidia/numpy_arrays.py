@@ -96,6 +96,7 @@ def _empty_dict() -> dict[str, Any]:
     return {}
 
 
+# `numpy.core` became `numpy._core` in NumPy 2; files have either.
 NUMPY_NAMES: dict[str, Callable[..., Any] | None] = {
     "numpy.ndarray": None,
     "numpy.dtype": _number_type,

@@ -14,7 +14,7 @@ from regan.nvidia.torch_storage import StorageReader, tensor
 from regan.nvidia.unpickling import Inert, Source, Unpickler, refuse
 
 NETWORKS = ("G_ema", "G", "D")
-_IN_TENSORFLOW = {"G": 0, "D": 1, "G_ema": 2}
+_IN_TENSORFLOW = {"G": 0, "D": 1, "G_ema": 2}  # positions in the tuple (G, D, Gs) of the TensorFlow release
 _TORCH_MODULE, _TENSORFLOW_NETWORK = "torch.nn.Module", "dnnlib.tflib.network.Network"
 # These names may occur, but are never called.
 _TORCH_CONSTANTS = ("float16", "float32", "float64", "bfloat16", "int64", "int32", "uint8", "bool")
@@ -76,6 +76,7 @@ def _names(storages: StorageReader) -> Mapping[str, Callable[..., Any] | None]:
             "torch.device": lambda *_: None,
             "torch._utils._rebuild_tensor_v2": tensor,
             "torch._utils._rebuild_tensor": tensor,
+            # A parameter is its tensor; flags for gradients and hooks are dropped.
             "torch._utils._rebuild_parameter": lambda data, *_: data,
             "torch._utils._rebuild_parameter_with_state": lambda data, *_: data,
             "torch.storage._load_from_bytes": storages.read,

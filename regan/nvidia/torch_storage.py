@@ -81,13 +81,14 @@ class StorageReader:
         """Read the storage in one stream."""
         if not isinstance(data, bytes | bytearray):
             refuse("a storage is not a byte string")
+        # A pickle may pass the same bytes to many calls.
         self._left -= len(data)
         if self._left < 0:
             refuse("its storages take more bytes than the file has")
         found = _from_zip(data) if data[:4] == b"PK\x03\x04" else _from_legacy(data)
         if not isinstance(found, Storage):
             refuse("a storage stream contains something else")
-        found.values()
+        found.values()  # checks the size
         return found
 
 
@@ -133,6 +134,7 @@ def _from_legacy(data: bytes | bytearray) -> Any:
     system = Unpickler(source, {}).load()
     if not isinstance(system, dict) or system.get("little_endian") is not True:
         refuse("a storage has another byte order")
+    # Third the object with its storages by key, fourth the keys in the order in which their bytes follow.
     known: dict[str, Storage] = {}
     found = Unpickler(source, _STORAGE_NAMES, lambda given: _declare_storage(given, known)).load()
     keys = Unpickler(source, {}).load()

@@ -216,6 +216,7 @@ class Unpickler:
         self._fill(self._pop_mark())
 
     def _fill(self, values: list[Any]) -> None:
+        # Keys and values alternate; `strict` refuses a key without a value.
         keys = _scalars(values[::2])
         self._top(dict).update(zip(keys, values[1::2], strict=True))
 
@@ -227,6 +228,7 @@ class Unpickler:
         self._stack.append(frozenset(_scalars(self._pop_mark())))
 
     def _memoise(self, _: Any) -> None:
+        # Protocol 4 numbers the entries of the memo by itself.
         self._put(len(self._memo))
 
     def _put(self, place: int) -> None:
@@ -257,6 +259,7 @@ class Unpickler:
         self._stack.append(Name(dotted))
 
     def _reduce(self, _: Any) -> None:
+        # Only a listed name can be called, never a value that the pickle built.
         arguments, function = self._pop(), self._pop()
         made_by = self._names.get(function.dotted) if isinstance(function, Name) else None
         if made_by is None or not isinstance(arguments, tuple):
@@ -301,7 +304,7 @@ _METHODS: dict[str, Callable[[Unpickler, Any], None]] = {
     "GLOBAL": Unpickler._global,
     "STACK_GLOBAL": Unpickler._stack_global,
     "REDUCE": Unpickler._reduce,
-    "NEWOBJ": Unpickler._reduce,
+    "NEWOBJ": Unpickler._reduce,  # a call of `cls.__new__`, which here is the same function of ours
     "BUILD": Unpickler._build,
     "BINPERSID": Unpickler._persistent_id,
 }

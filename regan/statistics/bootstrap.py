@@ -71,6 +71,7 @@ def paired_bootstrap(
     for draw in range(num_draws):
         groups_of_draw = [group for stratum in strata for group in _redraw(stratum, generator)]
         draws[draw] = statistic(np.concatenate(groups_of_draw))
+    # Percentile interval: it needs no standard error, and stays within the range of the statistic.
     tail = (1 - confidence) / 2
     lower, upper = np.quantile(draws, [tail, 1 - tail])
     return Bootstrap(Interval(float(statistic(np.arange(np.size(labels)))), float(lower), float(upper)), draws)
@@ -86,6 +87,7 @@ def _strata(labels: np.ndarray, groups: np.ndarray) -> list[list[np.ndarray]]:
     _, number = np.unique(names, return_inverse=True)
     order = np.argsort(number, kind="stable")
     members = np.split(order, np.flatnonzero(np.diff(number[order])) + 1)
+    # (any positive, all positive): negative, mixed and positive groups.
     strata: dict[tuple[bool, bool], list[np.ndarray]] = {}
     for rows in members:
         strata.setdefault((bool(labels[rows].any()), bool(labels[rows].all())), []).append(rows)

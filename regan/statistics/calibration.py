@@ -56,6 +56,7 @@ def calibration_error(
         raise ValueError(f"`num_bins` must be at least 1. Received num_bins={num_bins}.")
     truth, probability = _validate(labels, probabilities)
     if equal_mass:
+        # Ranks instead of quantiles: equal probabilities then cannot leave a bin empty.
         order = np.argsort(probability, kind="stable")
         bins = np.empty(len(order), int)
         bins[order] = np.arange(len(order)) * num_bins // len(order)

@@ -222,6 +222,7 @@ def _difference(
         outcome=judged.outcome,
         measurably_worse=judged.measurably_worse,
         p=p,
+        # No exact test where pairs within a group depend on each other.
         p_exact=None if table is None or grouped else exact_mcnemar(table),
         p_noninferiority=p_noninferiority,
         num_images=len(rows),
@@ -276,6 +277,7 @@ def _widen(
     factor, value = len(rows) / _count_units(candidate.group[rows]), plain.estimate
     lower, upper = value - factor * (value - plain.lower), value + factor * (plain.upper - value)
     interval = Interval(value, max(-1.0, lower), min(1.0, upper))
+    # p-values that agree with the widened interval: below .05 exactly if it excludes 0.
     p = float(2 * stats.norm.sf(abs(deviate_from_interval(interval, 0.0))))
     return interval, p, float(stats.norm.sf(deviate_from_interval(interval, -margin))), WIDENED
 
@@ -299,6 +301,7 @@ def _require_both_classes(predictions: Predictions) -> None:
 
 
 def _count_units(groups: np.ndarray) -> int:
+    # Every image without a group is a unit of its own.
     return int(np.sum(groups == "")) + len(set(groups[groups != ""].tolist()))
 
 

@@ -86,6 +86,7 @@ def delong(labels: ArrayLike, scores_1: ArrayLike, scores_2: ArrayLike, *, confi
     above_1, below_1 = _placements(*_validate(labels, scores_1, least=2))
     above_2, below_2 = _placements(*_validate(labels, scores_2, least=2))
     covariance = np.cov(above_1, above_2) / len(above_1) + np.cov(below_1, below_2) / len(below_1)
+    # The mean placement of the positives is the AUC (Mann-Whitney statistic).
     auc_1, auc_2 = float(above_1.mean()), float(above_2.mean())
     # The variance of the difference itself, not c11 + c22 - 2 c12: equal placements then give exactly 0.
     error = _error(above_1 - above_2, below_1 - below_2)
@@ -206,6 +207,7 @@ def _newcombe(estimate: float, num_positive: int, num_negative: int, z: float) -
         spread = 1 + ((num_positive + num_negative) / 2 - 1) * ((1 - value) / (2 - value) + value / (1 + value))
         return z * math.sqrt(value * (1 - value) * spread / (num_positive * num_negative))
 
+    # Brackets end 1e-12 beside the estimate: at exactly 0 or 1 its variance is 0, and it would be a root itself.
     lower = 0.0 if estimate == 0 else optimize.brentq(lambda v: estimate - v - reach(v), 0, estimate - 1e-12)
     upper = 1.0 if estimate == 1 else optimize.brentq(lambda v: v - estimate - reach(v), estimate + 1e-12, 1)
     return Interval(estimate, float(lower), float(upper))

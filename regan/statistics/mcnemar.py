@@ -118,6 +118,7 @@ def cochrans_q(right: ArrayLike) -> ChiSquared:
         raise ValueError(
             f"`right` must have one row per image and two or more columns. Received shape {answers.shape}."
         )
+    # Without a discordant row the statistic is 0 / 0.
     if np.all(answers == answers[:, :1]):
         return ChiSquared(0.0, 1.0)
     result = _cochrans_q(answers)
@@ -159,6 +160,7 @@ def marginal_range(candidate: ClassCounts, reference: ClassCounts) -> Range:
     positives = (candidate.true_positive, candidate.false_negative, reference.true_positive, reference.false_negative)
     negatives = (candidate.true_negative, candidate.false_positive, reference.true_negative, reference.false_positive)
     only_reference = [_possible_only_reference(*positives), _possible_only_reference(*negatives)]
+    # b - c is fixed by the marginals, so c alone gives b, and with it the table.
     lead = sum(right - other for right, other in ((positives[0], positives[2]), (negatives[0], negatives[2])))
     total = sum(positives[:2]) + sum(negatives[:2])
     p_values = [

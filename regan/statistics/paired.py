@@ -160,11 +160,13 @@ def sample_size(margin: float, discordance: float, *, power: float = 0.8, one_si
     for name, value in arguments.items():
         if not 0 < value < 1:
             raise ValueError(f"`{name}` must be between 0 and 1. Received {name}={value}.")
+    # At a true difference of 0 the variance of the observed one is discordance / n.
     z = stats.norm.isf(one_sided_alpha) + stats.norm.ppf(power)
     return math.ceil(z**2 * discordance / margin**2)
 
 
 def _lower_limit(b: int, c: int, n: int, z: float) -> float:
+    # The limit is where the score statistic equals z. The upper limit is the lower one with the classifiers swapped.
     estimate = (b - c) / n
     if estimate == -1:
         return -1.0

@@ -90,6 +90,7 @@ class Predictions:
     def write(self, folder: str | Path) -> Path:
         """Write `predictions.csv`, with the names of classes in its columns, into a folder and return its path."""
         path = Path(folder) / FILE
+        # Names instead of booleans, and the positive class in each row: the table can be read without its folder.
         names = np.array([self.negative_class, self.positive_class])
         labels, predicted = names[self.label.astype(int)], names[self.predicted.astype(int)]
         with path.open("w", newline="", encoding="utf-8") as file:
@@ -104,6 +105,7 @@ class Predictions:
         if not rows:
             raise ValueError("the table is empty. Evaluate the classifier again.")
         positive = _single({row["positive_class"] for row in rows}, "positive class")
+        # A test set of one class names the other one nowhere; it is then called "negative".
         others = {row["label"] for row in rows} | {row["predicted"] for row in rows}
         negative = _single((others - {positive}) or {"negative"}, "other class in `label` and `predicted`")
         return cls(

@@ -72,6 +72,7 @@ def deviate_from_interval(interval: Interval, value: float, *, confidence: float
     References:
         Zou and Donner, Construction of confidence limits about effect measures, Stat. Med. 27 (2008).
     """
+    # An asymmetric interval has another standard error on each side.
     distance = interval.estimate - value
     reach = interval.estimate - interval.lower if distance > 0 else interval.upper - interval.estimate
     if reach == 0:
