@@ -74,7 +74,7 @@ def convolve(x: Any, kernel: Any, stride: int = 1) -> Any:
     """Convolve `(n, h, w, c_in)` with `(k, k, c_in, c_out)`: same size at stride 1, no padding at stride 2."""
     if stride == 1:
         return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=_LAYOUT)
-    return _strided(x, kernel)
+    return _strided_convolution(x, kernel)
 
 
 def convolve_transposed(x: Any, kernel: Any) -> Any:
@@ -82,7 +82,7 @@ def convolve_transposed(x: Any, kernel: Any) -> Any:
 
     Pixel `(i, j)` of `x` adds `kernel[a, b]` times itself to pixel `(2i + a, 2j + b)`.
     """
-    return _transposed(x, kernel.transpose(0, 1, 3, 2))
+    return _transposed_convolution(x, kernel.transpose(0, 1, 3, 2))
 
 
 # The strided convolution, its gradient by the input (the transposed convolution) and its gradient by the kernel are
@@ -92,12 +92,12 @@ def convolve_transposed(x: Any, kernel: Any) -> Any:
 
 
 @jax.custom_vjp
-def _strided(fine: Any, kernel: Any) -> Any:
+def _strided_convolution(fine: Any, kernel: Any) -> Any:
     return lax.conv_general_dilated(fine, kernel, (2, 2), "VALID", dimension_numbers=_LAYOUT)
 
 
 @jax.custom_vjp
-def _transposed(coarse: Any, kernel: Any) -> Any:
+def _transposed_convolution(coarse: Any, kernel: Any) -> Any:
     return lax.conv_transpose(coarse, kernel, (2, 2), "VALID", dimension_numbers=_LAYOUT, transpose_kernel=True)
 
 
@@ -110,17 +110,17 @@ def _kernel_gradient(fine: Any, coarse: Any) -> Any:
     )
 
 
-_strided.defvjp(
-    lambda fine, kernel: (_strided(fine, kernel), (fine, kernel)),
-    lambda saved, coarse: (_transposed(coarse, saved[1]), _kernel_gradient(saved[0], coarse)),
+_strided_convolution.defvjp(
+    lambda fine, kernel: (_strided_convolution(fine, kernel), (fine, kernel)),
+    lambda saved, coarse: (_transposed_convolution(coarse, saved[1]), _kernel_gradient(saved[0], coarse)),
 )
-_transposed.defvjp(
-    lambda coarse, kernel: (_transposed(coarse, kernel), (coarse, kernel)),
-    lambda saved, fine: (_strided(fine, saved[1]), _kernel_gradient(fine, saved[0])),
+_transposed_convolution.defvjp(
+    lambda coarse, kernel: (_transposed_convolution(coarse, kernel), (coarse, kernel)),
+    lambda saved, fine: (_strided_convolution(fine, saved[1]), _kernel_gradient(fine, saved[0])),
 )
 _kernel_gradient.defvjp(
     lambda fine, coarse: (_kernel_gradient(fine, coarse), (fine, coarse)),
-    lambda saved, kernel: (_transposed(saved[1], kernel), _strided(saved[0], kernel)),
+    lambda saved, kernel: (_transposed_convolution(saved[1], kernel), _strided_convolution(saved[0], kernel)),
 )
 
 
@@ -163,17 +163,17 @@ class Replicas:
     def mean(self, function: Function) -> Function:
         """Compile `function(*state, batch)` for the share of each device; its results are averaged over the devices."""
 
-        def averaged(*arguments: Any) -> Any:
+        def mean_over_devices(*arguments: Any) -> Any:
             return lax.pmean(function(*arguments), "replica")
 
-        def mapped(*arguments: Any) -> Any:
+        def on_all_devices(*arguments: Any) -> Any:
             specs = (*[PartitionSpec()] * (len(arguments) - 1), jax.tree.map(_spec, arguments[-1]))
             shared = jax.shard_map(
-                averaged, mesh=self._mesh, in_specs=specs, out_specs=PartitionSpec(), check_vma=False
+                mean_over_devices, mesh=self._mesh, in_specs=specs, out_specs=PartitionSpec(), check_vma=False
             )
             return shared(*arguments)
 
-        return jax.jit(mapped)
+        return jax.jit(on_all_devices)
 
     def each(self, function: Function) -> Function:
         """Compile a function of values that are the same on every device."""

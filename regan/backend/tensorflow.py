@@ -164,12 +164,12 @@ class Replicas:
         # XLA cannot compile the all-reduce of a strategy, so it is done between compiled functions.
         compiled = jit(function)
 
-        def averaged(*arguments: Any) -> Any:
+        def mean_over_devices(*arguments: Any) -> Any:
             values = compiled(*arguments)
             means = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, tf.nest.flatten(values))
             return tf.nest.pack_sequence_as(values, means)
 
-        return self._on_all(averaged)
+        return self._on_all(mean_over_devices)
 
     def each(self, function: Function) -> Function:
         """Compile a function, without convolutions, of values that are the same on every device."""

@@ -69,7 +69,7 @@ def load_initial_weights(start_uri: str, label: str, work: Path, *, begun: bool)
         The generator; None = training starts from random weights.
 
     Raises:
-        WrongArtifactError: The folder holds no generator.
+        WrongArtifactError: The folder contains another kind of model.
         CorruptFileError: The generator is corrupt.
         OSError: The path or URI cannot be read.
     """

@@ -118,7 +118,7 @@ class Generator:
         noise: Noise = "random",
         mixing: Mixing | None = None,
     ) -> Iterator[np.ndarray]:
-        """Generate the images of some seeds, in order. A seed gives the same bytes with any other seeds beside it.
+        """Generate the images of some seeds, in order. A seed always gives the same bytes, in any batch.
 
         Args:
             seeds: Latent seeds, 0 or more.

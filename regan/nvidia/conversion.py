@@ -96,9 +96,9 @@ def generator_config(official: OfficialNetwork, labels: tuple[str, ...]) -> GanC
         latent_size = arrays["mapping.fc0.weight"].shape[1] - (0 if embedding is None else len(embedding))
         num_labels = 0 if embedding is None else embedding.shape[1]
     except (KeyError, IndexError, TypeError) as error:
-        raise _unsupported(f"an array is missing or has another shape ({error})") from error
+        raise _unsupported_error(f"an array is missing or has another shape ({error})") from error
     if min(*maps.values(), latent_size, style_size) < 1:
-        raise _unsupported("an array is empty")
+        raise _unsupported_error("an array is empty")
     if max(num_labels, 1) != len(labels):
         raise WrongArtifactError(
             f"The network has {num_labels} labels, but RaGAN supports networks without labels and with two. "
@@ -220,7 +220,7 @@ def require_fit(weights: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[in
     other = sorted(set(weights) ^ set(shapes))
     other += [path for path in weights if path in shapes and weights[path].shape != shapes[path]]
     if other:
-        raise _unsupported(f"{len(other)} arrays differ in name or shape, such as {other[0]}")
+        raise _unsupported_error(f"{len(other)} arrays differ in name or shape, such as {other[0]}")
 
 
 def require_finite(weights: Mapping[str, np.ndarray]) -> None:
@@ -243,20 +243,22 @@ def require_our_rate(discriminator: OfficialNetwork, config: GanConfig) -> None:
         WrongArtifactError: The rates differ. The rate is a factor on the weights, and ours has one for both networks.
     """
     if config.num_labels and (rate := _mapping_rate(discriminator)) != config.mapping_rate:
-        raise _unsupported(f"label layers have the relative learning rate {rate:g} instead of {config.mapping_rate:g}")
+        raise _unsupported_error(
+            f"label layers have the relative learning rate {rate:g} instead of {config.mapping_rate:g}"
+        )
 
 
 def _require_supported(official: OfficialNetwork) -> None:
     for name, expected in (("architecture", "skip"), ("activation", "lrelu"), ("nonlinearity", "lrelu")):
         for value in _settings_named(official, name):
             if value not in (expected, "linear"):
-                raise _unsupported(f"its {name} is {value!r} instead of {expected!r}")
+                raise _unsupported_error(f"its {name} is {value!r} instead of {expected!r}")
     for name, value in official.arrays.items():
         if name.endswith("resample_filter") and not _is_our_filter(value):
-            raise _unsupported(f"its {name} is not the filter [1, 3, 3, 1]")
+            raise _unsupported_error(f"its {name} is not the filter [1, 3, 3, 1]")
     for value in _settings_named(official, "resample_kernel"):
         if value != [1, 3, 3, 1]:
-            raise _unsupported(f"its filter is {value} instead of [1, 3, 3, 1]")
+            raise _unsupported_error(f"its filter is {value} instead of [1, 3, 3, 1]")
 
 
 def _is_our_filter(values: np.ndarray) -> bool:
@@ -273,7 +275,7 @@ def _mapping_rate(official: OfficialNetwork) -> float:
     rates = {float(value) for value in values if isinstance(value, int | float)} or {_RATE}
     rate = rates.pop()
     if rates or not 0 < rate <= 1:
-        raise _unsupported("the layers of its mapping network have different learning rates")
+        raise _unsupported_error("the layers of its mapping network have different learning rates")
     return rate
 
 
@@ -281,7 +283,7 @@ def _settings_named(official: OfficialNetwork, name: str) -> list[Any]:
     return [value for key, value in official.settings.items() if key.rpartition(".")[2] == name]
 
 
-def _unsupported(why: str) -> WrongArtifactError:
+def _unsupported_error(why: str) -> WrongArtifactError:
     return WrongArtifactError(
         f"The architecture of the network is not supported: {why}. Supported: StyleGAN2 with skip outputs, leaky ReLU "
         "and the filter [1, 3, 3, 1]. Export a StyleGAN2 network, configuration e or f, or train one with RaGAN."
@@ -299,7 +301,7 @@ def _in_torch_layout(official: OfficialNetwork, *, discriminator: bool) -> dict[
 
 def _from_tensorflow(name: str, value: np.ndarray, table: tuple[tuple[str, str], ...]) -> tuple[str, np.ndarray]:
     if name.startswith("LabelConcat/"):
-        raise _unsupported("labels are concatenated with z before both are normalised")
+        raise _unsupported_error("labels are concatenated with z before both are normalised")
     noise = re.fullmatch(r"noise(\d{1,2})", name)
     if noise:
         # noise0 belongs to 4 x 4; then there are two for each size, the first one for the upsampling layer.

@@ -46,7 +46,7 @@ def _classifier(folder: str) -> FeatureExtractor:
     model = read_model(folder, "classifier")
     classifier = Classifier.load(folder)
     size, channels = classifier.size, classifier.channels
-    # One black image tells the number of features, whatever the backbone.
+    # The number of features depends on the backbone; one black image is enough to measure it.
     dimension = classifier.features([np.zeros((1, size, size, channels), np.uint8)]).shape[1]
     name = f"classifier {model.get('configuration', {}).get('backbone', '')}".strip()
     return FeatureExtractor(name, weights_hash(folder), dimension, lambda batch: classifier.features([batch]))
