@@ -3,7 +3,7 @@
 A step has five phases, in this order: generator, path-length regularisation (every `path_interval` steps),
 discriminator, moving average, R1 (every `r1_interval` steps). Each phase takes the state and its inputs, and returns
 the entries of the state that it changes. Gradients and their application are separate functions, because replicas
-average gradients between the two: an all-reduce within a compiled function fails.
+average gradients between the two, and TensorFlow cannot do that inside a function that XLA compiles.
 
 References:
     Karras et al. 2020, appendix B ("lazy regularization"). https://arxiv.org/abs/1912.04958

@@ -137,7 +137,7 @@ def test_a_snapshot_that_cannot_be_measured_is_kept_and_training_goes_on(tmp_pat
     trainer.on_snapshot = fails
     assert trainer.run().kimg == 0.1
     assert len(snapshots(tmp_path)) == 1
-    assert "could not be measured, training goes on: no features" in caplog.text
+    assert "could not be measured. Training continues. no features" in caplog.text
 
 
 def test_the_log_and_tensorboard_show_all_that_there_is_to_see(tmp_path):

@@ -108,7 +108,7 @@ def test_terms_of_the_weights_are_told_on(generator, work):
     model = json.loads((folder / "model.json").read_text())
     (folder / "model.json").write_text(json.dumps({**model, "licence": "research only"}))
     start = load_initial_weights(str(folder), "all", work, begun=False)
-    assert start.about() == {"start": weights_hash(folder), "licence": "research only"}
+    assert start.provenance() == {"start": weights_hash(folder), "licence": "research only"}
 
 
 def test_the_same_network_takes_the_weights_as_they_are(generator, work):
@@ -231,11 +231,11 @@ def test_what_training_starts_from_is_said(pair, generator, work, tmp_path, capl
     caplog.set_level(logging.INFO, "regan")
     start = load_initial_weights(str(pair()), "all", work, begun=False)
     digest = read_model(tmp_path / "pair", "generator")["discriminator"]
-    assert start.about() == {"start": start.hash, "start_discriminator": digest}
-    assert f"of 1 kimg and the discriminator {digest[:12]}." in caplog.text
+    assert start.provenance() == {"start": start.hash, "start_discriminator": digest}
+    assert f"(1 kimg) and discriminator {digest[:12]}." in caplog.text
     shutil.rmtree(work / "start")
     assert load_initial_weights(str(generator()), "all", work, begun=False).discriminator is None
-    assert "of 1 kimg and a new discriminator." in caplog.text
+    assert "(1 kimg) and a new discriminator." in caplog.text
 
 
 @pytest.mark.parametrize("damage", ["flipped", "truncated", "removed", "another"])

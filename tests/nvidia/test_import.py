@@ -83,7 +83,7 @@ def test_a_discriminator_whose_label_layers_learn_otherwise_is_left_out(grey, pi
     # The writer lets every `fc` learn at 0.01; here the discriminator's say another rate.
     data = pickles.torch_pickle(grey, discriminator={"bias_gain": 0.5})
     folder = regan.import_nvidia(write(data), tmp_path / "generator").path
-    assert "learn at the rate 0.5 instead of 0.01" in read_model(folder, "generator")["notes"][0]
+    assert "the relative learning rate 0.5 instead of 0.01" in read_model(folder, "generator")["notes"][0]
 
 
 def test_a_discriminator_of_broken_numbers_is_refused(rgb, pickles, write, tmp_path):
@@ -135,8 +135,8 @@ def test_a_bound_of_activations_is_said(rgb, pickles, write, tmp_path, caplog):
     caplog.set_level(logging.INFO, "regan")
     path = write(pickles.torch_pickle(rgb, conv_clamp=256))
     folder = regan.import_nvidia(path, tmp_path / "generator").path
-    assert "bounds activations at 256" in caplog.text
-    assert "bounds activations at 256" in read_model(folder, "generator")["notes"][0]
+    assert "clamps activations at 256" in caplog.text
+    assert "clamps activations at 256" in read_model(folder, "generator")["notes"][0]
     assert LICENCE in caplog.text
 
 

@@ -79,7 +79,7 @@ def test_the_same_answers_are_non_inferior_and_the_notes_say_why():
     found = compare_predictions(answers(GOOD), answers(GOOD))
     assert (found.difference, found.p, found.verdict) == (0, 1, "non-inferior")
     assert found.lower < 0 < found.upper
-    assert any("the error of the difference cannot be estimated" in note for note in found.notes)
+    assert any("the standard error of the difference cannot be estimated" in note for note in found.notes)
 
 
 def few(probability, label, group=""):
