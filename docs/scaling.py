@@ -65,7 +65,7 @@ GPUS = (
     Gpu("A100 40 GB", 250, 1.555, 1.29, "2025-03-06"),
 )
 CHOSEN = GPUS[0]
-CLASSIFIER_FLOP = 3 * 19e9 * 50 * (TRAIN_IMAGES + 4 * SYNTHETIC_PER_CLASS)  # three trainings, 50 epochs, no early stopping
+CLASSIFIER_FLOP = 3 * 19e9 * 50 * (TRAIN_IMAGES + 4 * SYNTHETIC_PER_CLASS)  # 3 trainings, 50 epochs, no early stopping
 
 
 @dataclass(frozen=True)
@@ -304,9 +304,7 @@ def limits_table() -> str:
     rows.sort(key=lambda row: row[1])
     table = _table(("limit", "concurrent runs at the limit", "source"), [(a, _number(b), c) for a, b, c in rows])
     tasks = 10 * int(1e5 / per_task)
-    return (
-        f"{table}\n\nA workflow is limited to 1 MB in etcd [10]; this one has {TASKS} tasks, and about {tasks} would fit."
-    )
+    return f"{table}\n\nA workflow is limited to 1 MB in etcd [10]; this one has {TASKS} tasks, and about {tasks} fit."
 
 
 TABLES: dict[str, Callable[[], str]] = {

@@ -70,7 +70,10 @@ def schedule() -> Figure:
         for step in range(2 * config.r1_interval):
             figure.square(left + step * cell, y, cell - 4, colour if step % interval == 0 else None)
     figure.text(
-        left, 186, f"one column is one step with a minibatch of {config.batch_size} images; time runs to the right", anchor="start"
+        left,
+        186,
+        f"one column is one step with a minibatch of {config.batch_size} images; time runs to the right",
+        anchor="start",
     )
     return figure
 

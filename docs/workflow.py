@@ -81,7 +81,9 @@ ARROWS = (
 
 def workflow() -> Figure:
     """The workflow as boxes and arrows."""
-    figure = Figure(2 * MARGIN + 4 * COLUMN + WIDTH, 2 * MARGIN + 4 * ROW + HEIGHT, "Workflow: from labelled images to a verdict")
+    figure = Figure(
+        2 * MARGIN + 4 * COLUMN + WIDTH, 2 * MARGIN + 4 * ROW + HEIGHT, "Workflow: from labelled images to a verdict"
+    )
     for start, end in ARROWS:
         figure.arrow(*_route(STEPS[start], STEPS[end]))
     for step in STEPS.values():

@@ -35,8 +35,8 @@ _BACKBONES = {
 # Published seconds per kimg of config-e at 256 x 256 on one V100: 21.6 in NVIDIA's ADA release (half precision), and
 # 112 for config-f in its first release (float32), whose step costs 1208 / 399 as much as that of config-e.
 _V100 = (21.6, 112 * 399 / 1208)
-# The ceiling of one H200 for the same: 1.0 s (README, "Training time"). Others from it by the data sheets' dense bfloat16
-# (T4: float16) TFLOP/s and memory TB/s; what is reached in practice may take four times the ceiling.
+# The ceiling of one H200 for the same: 1.0 s (README, "Training time"). Others from it by the data sheets' dense
+# bfloat16 (T4: float16) TFLOP/s and memory TB/s; what is reached in practice may take four times the ceiling.
 _H200 = 1.0
 _DATA_SHEETS = {
     "H200": (989, 4.8),
