@@ -1,4 +1,4 @@
-"""The page of errors. `python docs/errors.py` writes docs/errors.md anew from the classes and the table of causes."""
+"""The page of errors: `python docs/errors.py` writes docs/errors.md from the error classes and the error table."""
 
 from pathlib import Path
 

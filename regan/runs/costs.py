@@ -13,7 +13,7 @@ _FLOAT = 4
 _CHECKPOINTS = 2  # the state and the one before it
 _SYNTHETIC_SETS = 3  # as made, as kept, and for the control
 # Bytes a pixel and channel of a stored PNG, at most: 44 kB for a synthetic grey image of 256 x 256, 35 kB for a real
-# one (README, "Disk").
+# one (README, "Disk space").
 _SYNTHETIC_BYTES = 44_000 / 256**2
 _REAL_BYTES = 35_000 / 256**2
 
@@ -35,8 +35,8 @@ _BACKBONES = {
 # Published seconds per kimg of config-e at 256 x 256 on one V100: 21.6 in NVIDIA's ADA release (half precision), and
 # 112 for config-f in its first release (float32), whose step costs 1208 / 399 as much as that of config-e.
 _V100 = (21.6, 112 * 399 / 1208)
-# The ceiling of one H200 for the same: 1.0 s (README, "Hours"). Others from it by the data sheets' dense bfloat16
-# (T4: float16) TFLOP/s and memory TB/s; what is reached in practice may take four times the ceiling.
+# The ceiling of one H200 for the same: 1.0 s (README, "Training time"). Others from it by the data sheets' dense
+# bfloat16 (T4: float16) TFLOP/s and memory TB/s; what is reached in practice may take four times the ceiling.
 _H200 = 1.0
 _DATA_SHEETS = {
     "H200": (989, 4.8),
