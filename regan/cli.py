@@ -9,7 +9,7 @@ from dataclasses import fields
 from typing import Any
 
 import regan
-from regan.artifacts.output_folder import ending_on_sigterm
+from regan.artifacts.output_folder import exit_on_sigterm
 from regan.common.errors import ReganError, with_code
 
 _COMMANDS = (*regan.VERBS, "phantom", "preflight", "explain_run", "import_nvidia")
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = chosen.pop(verb).as_dict()
     settings.pop("config", None)
     try:
-        with _log_on_stderr(), ending_on_sigterm():
+        with _log_on_stderr(), exit_on_sigterm():
             result = getattr(regan, verb)(**settings)
     except (ReganError, ValueError, OSError, RuntimeError, ImportError) as error:
         if debug:

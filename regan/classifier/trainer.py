@@ -26,7 +26,7 @@ from regan.classifier.recipes import Recipe
 from regan.common.errors import SettingError, TrainingDivergedError, TrainingStoppedError
 from regan.common.progress import Progress
 from regan.training.checkpoint import load_checkpoint, save_checkpoint
-from regan.training.workspace import Stop, noting_sigterm
+from regan.training.workspace import StopRequest, catch_sigterm
 
 _LOG = logging.getLogger("regan")
 _PLATEAU_FACTOR = 0.1  # on the learning rate, as in the reference experiment
@@ -143,7 +143,7 @@ class _Trainer:
         self._epoch, self._number, self._loss_sum = 0, 0, 0.0
         self._early_stopping, self._best = EarlyStopping(), self._model.get_weights()
         self._curves: dict[str, list[float]] = {name: [] for name in _CURVES}
-        self._seconds, self._stop = 0.0, Stop()
+        self._seconds, self._stop = 0.0, StopRequest()
 
     def run(self) -> Training:
         self._restore()
@@ -218,11 +218,11 @@ class _Trainer:
             self._end_if_stopped()
             yield batch
 
-    def _handle_sigterm(self) -> contextlib.AbstractContextManager[Stop]:
+    def _handle_sigterm(self) -> contextlib.AbstractContextManager[StopRequest]:
         """Handle SIGTERM only with checkpoints; without them it ends the process as usual."""
         if self._checkpointing is None:
             return contextlib.nullcontext(self._stop)
-        return noting_sigterm(self._stop)
+        return catch_sigterm(self._stop)
 
     def _checkpoint_if_due(self) -> None:
         if self._checkpointing is None:

@@ -26,7 +26,7 @@ class SettingError(ReganError, ValueError):
 
 
 class SourceError(ReganError, ValueError):
-    """The source images cannot be used: not two classes, too few usable images, or an archive that cannot be read."""
+    """The source cannot be used: not two classes, too few usable images, or a folder or archive that cannot be read."""
 
     advice = (
         "Read the list of refused files in the log of prepare_images; check the folders, negative_class, "
@@ -68,6 +68,12 @@ class CorruptFileError(ReganError, ValueError):
     """A file or folder is corrupt, incomplete, or was changed after it was written."""
 
     advice = "Run the step that writes it again, or restore it from a backup."
+
+
+class FilesChangedError(ReganError, ValueError):
+    """Files changed while they were being read or uploaded."""
+
+    advice = "Run again when nothing is writing to these files."
 
 
 class WrongArtifactError(ReganError, ValueError):

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from regan.artifacts.model import read_model, read_training_index, read_weights, weights_hash
-from regan.artifacts.output_folder import writing
+from regan.artifacts.output_folder import atomic_folder
 from regan.common.errors import WrongArtifactError
 from regan.gan.generator_folder import STYLE_MEAN, read_discriminator
 from regan.storage import fetch_latest
@@ -83,7 +83,7 @@ def load_initial_weights(start_uri: str, label: str, work: Path, *, begun: bool)
                 return None
             # Before it is copied, so that a corrupt one never becomes a part of the state.
             read_discriminator(found, read_model(found, "generator"))
-            with writing(place) as folder:
+            with atomic_folder(place) as folder:
                 shutil.copytree(found, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("history"))
     if not place.exists():
         return None

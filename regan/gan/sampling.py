@@ -15,7 +15,7 @@ from keras import ops
 
 from regan import backend
 from regan.artifacts.model import read_model, read_weights, weights_hash
-from regan.artifacts.output_folder import writing
+from regan.artifacts.output_folder import atomic_folder
 from regan.common.errors import CorruptFileError, SettingError
 from regan.gan.configuration import GanConfig
 from regan.gan.generator_folder import STYLE_MEAN, write_generator
@@ -280,7 +280,7 @@ def write_snapshot(
     path = run / SNAPSHOTS / f"kimg-{round(kimg * 1000) // 100 / 10:08.1f}"
     for left in path.parent.glob(f".{path.name}.*"):  # left behind by a process that was killed while writing it
         shutil.rmtree(left)
-    with writing(path) as folder:
+    with atomic_folder(path) as folder:
         write_generator(folder, kimg, config, weights, classes=classes, training_index=training_index, origin=origin)
     return path
 

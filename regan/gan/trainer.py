@@ -33,7 +33,7 @@ from regan.gan.sampling import (
 )
 from regan.gan.steps import Phases, initial_state
 from regan.training.checkpoint import CHECKPOINTS, load_checkpoint, save_checkpoint
-from regan.training.workspace import Stop, noting_sigterm
+from regan.training.workspace import StopRequest, catch_sigterm
 
 _LOG = logging.getLogger("regan")
 _SAMPLES_PER_LABEL = 16
@@ -135,7 +135,7 @@ class Trainer:
         self._restore()
         left = self._num_steps - self._step
         with (
-            noting_sigterm() as stop,
+            catch_sigterm() as stop,
             TrainingLog(self.folder, self.kimg, self.config.kimg) as log,
             Progress("Train GAN", max(left, 1) * self.config.batch_size) as progress,
         ):
@@ -237,7 +237,7 @@ class Trainer:
             half_life = min(half_life, (self._step + 1) * self.config.batch_size * self.config.average_ramp)
         return np.float32(0.5 ** (self.config.batch_size / half_life))
 
-    def _write_due_files(self, log: TrainingLog, stop: Stop) -> None:
+    def _write_due_files(self, log: TrainingLog, stop: StopRequest) -> None:
         is_last = self._step == self._num_steps
         if is_last or self._is_due(self.config.log_kimg):
             log.flush(self.kimg)

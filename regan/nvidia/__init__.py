@@ -83,7 +83,7 @@ def import_nvidia(
     if network not in ("G_ema", "G"):
         raise SettingError(f"`network` must be 'G_ema' or 'G'. Received network={network!r}.")
 
-    from regan.artifacts.output_folder import require_free
+    from regan.artifacts.output_folder import require_empty_output
     from regan.common.files import file_hash
     from regan.nvidia.conversion import (
         generator_config,
@@ -94,7 +94,7 @@ def import_nvidia(
     )
     from regan.nvidia.official import read_pair
 
-    require_free(Path(output))
+    require_empty_output(Path(output))
     official, official_discriminator = read_pair(file, network)
     labels = pair if _is_conditional(official) else (label or pair[0],)
     config = generator_config(official, labels)
@@ -174,10 +174,10 @@ def _write(
     started: float,
 ) -> None:
     from regan.artifacts.history import write_step
-    from regan.artifacts.output_folder import writing
+    from regan.artifacts.output_folder import atomic_folder
     from regan.gan.generator_folder import write_generator
 
-    with writing(output) as folder:
+    with atomic_folder(output) as folder:
         write_generator(
             folder,
             0.0,

@@ -109,14 +109,14 @@ def preflight(
         ValueError: `unchanged` is another word.
         FileExistsError: `report` holds something already.
     """
-    from regan.artifacts.output_folder import require_free, writing
+    from regan.artifacts.output_folder import atomic_folder, require_empty_output
     from regan.runs.checks import failed, text_table
     from regan.runs.settings import run_key, training_key
 
     started = time.perf_counter()
     if unchanged not in ("stop", "run"):
         raise ValueError(f"`unchanged` must be 'stop' or 'run'. Received unchanged={unchanged!r}.")
-    require_free(Path(report))
+    require_empty_output(Path(report))
     asked = _Asked(
         source_uri=source_uri,
         checkpoint_uri=checkpoint_uri,
@@ -151,7 +151,7 @@ def preflight(
         checkpoint_uri=f"{base}/{training_key(version, given)}" if checkpoint_uri else "",
         sentence=sentence,
     )
-    with writing(report) as folder:
+    with atomic_folder(report) as folder:
         _write(folder, found, checks, source, needed, time.perf_counter() - started)
     return found
 

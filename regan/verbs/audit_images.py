@@ -86,11 +86,11 @@ def audit_images(
     if not 0 <= max_memorised <= 1:
         raise ValueError(f"`max_memorised` must be between 0 and 1. Received max_memorised={max_memorised}.")
     from regan.artifacts.image_set import ImageSet
-    from regan.artifacts.output_folder import require_free, writing
+    from regan.artifacts.output_folder import atomic_folder, require_empty_output
     from regan.quality.audit import audit as audit_sets
     from regan.quality.extractors import feature_extractor
 
-    require_free(Path(audit))
+    require_empty_output(Path(audit))
     sets = _Sets(ImageSet.open(synthetic), ImageSet.open(train), ImageSet.open(validation))
     _require_fit(sets)
     _require_disjoint(sets)
@@ -107,7 +107,7 @@ def audit_images(
         "cut": asdict(found.threshold),
         "num_compared": found.num_compared,
     }
-    with writing(audit) as folder:
+    with atomic_folder(audit) as folder:
         _write_tables(folder, sets, found, {"format": FORMAT, "verdict": found.verdict} | figures | settings)
         inputs = {"synthetic": synthetic, "train": train, "validation": validation}
         _write_history(folder, inputs, sets, found, settings, figures, time.monotonic() - started)

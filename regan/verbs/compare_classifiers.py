@@ -127,14 +127,14 @@ def _write(
 ) -> None:
     """Write the report and, where there is an address, keep it there: once more where another run was faster."""
     from regan.artifacts.history import read_history, write_step
-    from regan.artifacts.output_folder import writing
+    from regan.artifacts.output_folder import atomic_folder
+    from regan.common.errors import ConflictError
     from regan.report.page import write_report
-    from regan.storage import ConflictError
 
     previous, last = _last_verdict(report_uri, record["settings"]["run_key"]) if report_uri else (None, None)
     settings = record["settings"] | ({"last_verdict": last or {}} if report_uri else {})
     try:
-        with writing(report) as folder:
+        with atomic_folder(report) as folder:
             _write_json(folder / FIGURES, names, comparisons)
             told = dict(record) | {"settings": settings}
             write_step(folder, "compare_classifiers", folders, **told, seconds=time.monotonic() - started)

@@ -63,10 +63,10 @@ def evaluate_classifier(classifier: str | Path, images: str | Path, predictions:
     """
     from regan.artifacts.history import write_step
     from regan.artifacts.image_set import ImageSet
-    from regan.artifacts.output_folder import writing
+    from regan.artifacts.output_folder import atomic_folder
 
     started = time.monotonic()
-    with writing(predictions) as folder:
+    with atomic_folder(predictions) as folder:
         image_set = ImageSet.open(images)
         _require_fit(classifier, image_set)
         from regan.classifier.figures import measure, roc_points

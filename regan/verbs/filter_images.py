@@ -84,12 +84,12 @@ def filter_images(
         FileExistsError: `images` holds something already.
         ValueError: A setting is unknown, the inputs do not fit each other, or too few images were accepted.
     """
-    from regan.artifacts.output_folder import writing
+    from regan.artifacts.output_folder import atomic_folder
     from regan.classifier.filtering import NONE, images_per_class
 
     started = time.monotonic()
     _require_settings(rule, confidence, per_class)
-    with writing(images) as folder:
+    with atomic_folder(images) as folder:
         sets = _open_sets(negative, positive)
         teacher = None if rule == NONE else _load_teacher(classifier, sets)
         unique = _unique(sets)

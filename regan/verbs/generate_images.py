@@ -77,10 +77,10 @@ def generate_images(
     from regan.artifacts.history import contact_sheet, write_step
     from regan.artifacts.image_set import ImageSetWriter
     from regan.artifacts.model import read_model, read_training_index
-    from regan.artifacts.output_folder import require_free, writing
+    from regan.artifacts.output_folder import atomic_folder, require_empty_output
     from regan.common.progress import Progress
 
-    require_free(Path(images))
+    require_empty_output(Path(images))
     labels = _labels(read_model(generator, "generator")["labels"], label)
 
     from regan.gan.sampling import Generator, Mixing
@@ -99,7 +99,7 @@ def generate_images(
     streams = {name: network.images(numbers, name, truncation_psi, **how) for name in labels}
     names = [f"{seed}~{other}" for seed, other in zip(numbers, others, strict=True)] if others else numbers
     sheets: dict[str, list[np.ndarray]] = {name: [] for name in labels}
-    with writing(images) as folder:
+    with atomic_folder(images) as folder:
         with (
             ImageSetWriter(
                 folder,

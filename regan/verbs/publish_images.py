@@ -99,7 +99,7 @@ def publish_images(
     from regan.artifacts.history import write_step
     from regan.artifacts.image_set import ImageSet
     from regan.artifacts.model import weights_hash
-    from regan.artifacts.output_folder import writing
+    from regan.artifacts.output_folder import atomic_folder
 
     started = time.monotonic()
     release_uri = "/".join(filter(None, (release_uri.rstrip("/"), release_name))) if release_uri else ""
@@ -111,7 +111,7 @@ def publish_images(
     settings |= {"release_uri": release_uri}
     if generators:
         settings |= {"generators_kept": {name: weights_hash(folder) for name, folder in generators.items()}}
-    with writing(release) as folder:
+    with atomic_folder(release) as folder:
         num_images = _write_images(image_set, copies, folder)
         _write_audit(audited, folder / AUDIT)
         with tempfile.TemporaryDirectory() as scratch:
@@ -195,8 +195,9 @@ def _generators(image_set: "ImageSet", folders: Sequence[str | Path]) -> dict[st
 
 
 def _finish(report_uri: str, run_key: str) -> None:
+    from regan.common.errors import ConflictError
     from regan.report.previous_verdict import finish_verdict
-    from regan.storage import ConflictError, fetch_latest, push_latest
+    from regan.storage import fetch_latest, push_latest
 
     for last_try in (False, True):
         with tempfile.TemporaryDirectory() as folder:
@@ -216,8 +217,9 @@ def _keep_generator(generator: Path, uri: str) -> None:
 
     Its history, with images of patients, stays behind: it would grow with every run.
     """
+    from regan.common.errors import ConflictError
     from regan.common.files import file_hash
-    from regan.storage import ConflictError, latest, push_latest
+    from regan.storage import latest, push_latest
 
     with tempfile.TemporaryDirectory() as folder:
         for name in _OF_GENERATOR:

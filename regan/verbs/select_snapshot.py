@@ -72,11 +72,11 @@ def select_snapshot(
     started = time.monotonic()
     _require_settings(num_images, truncation_psi, seed)
     from regan.artifacts.image_set import ImageSet
-    from regan.artifacts.output_folder import require_free, writing
+    from regan.artifacts.output_folder import atomic_folder, require_empty_output
     from regan.quality.extractors import feature_extractor
     from regan.quality.snapshots import SnapshotMeasure
 
-    require_free(Path(generator))
+    require_empty_output(Path(generator))
     image_set = ImageSet.open(images)
     paths, labels = _open_run(run, image_set)
     extractor = feature_extractor(features)
@@ -92,7 +92,7 @@ def select_snapshot(
         "labels": labels,
     }
     figures = {name: rows[best][name] for name in ("kimg", "kernel_distance", "frechet_distance")}
-    with writing(generator) as folder:
+    with atomic_folder(generator) as folder:
         _write_distances(folder / DISTANCES, rows, best)
         _copy_snapshot(paths[best], folder, image_set, labels, {"selected": rows[best] | settings})
         _write_history(

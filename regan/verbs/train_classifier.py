@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from regan.classifier.initial_network import InitialNetwork
     from regan.classifier.recipes import Recipe
     from regan.classifier.trainer import Training
-    from regan.training.workspace import Work
+    from regan.training.workspace import Workspace
 
 _PIXELS = "pixels"
 
@@ -81,15 +81,15 @@ def train_classifier(
         TakenOverError: Another process trains with the state at `checkpoint_uri`, and began later.
     """
     from regan.artifacts.history import write_step
-    from regan.artifacts.output_folder import require_free, writing
+    from regan.artifacts.output_folder import atomic_folder, require_empty_output
     from regan.classifier.recipes import find_recipe
-    from regan.training.workspace import StateFiles, require_minutes, working
+    from regan.training.workspace import StateFiles, open_workspace, require_checkpoint_minutes
 
     started = time.monotonic()
     plan = find_recipe(recipe)
     _require_at_least_one(epochs=epochs, batch_size=batch_size)
-    require_minutes(checkpoint_minutes)
-    require_free(Path(classifier))
+    require_checkpoint_minutes(checkpoint_minutes)
+    require_empty_output(Path(classifier))
     sets = _open_sets(images, validation)
     first = _first_network(sets["images"], plan, start=start, backbone=backbone, weights=weights, seed=seed)
     settings = {
@@ -103,12 +103,12 @@ def train_classifier(
         "seed": seed,
     }
     identity = _identity(settings, sets, start)
-    with working(
+    with open_workspace(
         Path(classifier), checkpoint_uri, files=StateFiles(), configuration=identity, label=checkpoint_name
     ) as work:
         training = _train(first, sets, plan, settings, work, identity, checkpoint_minutes)
         figures = _figures(training, sets, plan)
-        with writing(classifier) as folder:
+        with atomic_folder(classifier) as folder:
             _write_model(folder, first, sets, settings, figures, start)
             write_step(
                 folder,
@@ -172,7 +172,7 @@ def _train(
     sets: "dict[str, ImageSet]",
     recipe: "Recipe",
     settings: dict[str, Any],
-    work: "Work",
+    work: "Workspace",
     identity: str,
     checkpoint_minutes: float,
 ) -> "Training":
@@ -194,12 +194,12 @@ def _train(
             batch_size=settings["batch_size"],
             seed=settings["seed"],
             checkpointing=Checkpointing(
-                work.folder / CHECKPOINTS, identity, 60 * checkpoint_minutes, work.keep, work.check
+                work.folder / CHECKPOINTS, identity, 60 * checkpoint_minutes, work.sync, work.check
             ),
         )
     finally:
         shutil.rmtree(scratch)
-    work.settle()
+    work.finish()
     return result
 
 

@@ -111,15 +111,15 @@ def train_gan(
             last good snapshot and checkpoint stay in the work folder.
     """
     from regan.artifacts.image_set import ImageSet
-    from regan.artifacts.output_folder import require_free
+    from regan.artifacts.output_folder import require_empty_output
     from regan.gan.configuration import configure
     from regan.gan.inputs import decode
     from regan.training.checkpoint import CHECKPOINTS, contents_hash, identity_hash
-    from regan.training.workspace import StateFiles, require_minutes, working
+    from regan.training.workspace import StateFiles, open_workspace, require_checkpoint_minutes
 
     started = time.monotonic()
-    require_free(Path(run))
-    require_minutes(checkpoint_minutes)
+    require_empty_output(Path(run))
+    require_checkpoint_minutes(checkpoint_minutes)
     if keep_snapshots < 2:
         raise ValueError(f"`keep_snapshots` must be at least 2. Received keep_snapshots={keep_snapshots}.")
     source = ImageSet.open(images)
@@ -143,8 +143,8 @@ def train_gan(
     training_index = {(row.sha256, row.group) for row in rows} | source.training_index()
     own = {"start_uri": start_uri} if start_uri else {}
     identity = identity_hash(verb="train_gan", configuration=config.hash(), images=contents_hash(rows), **own)
-    files = StateFiles(fixed=("snapshots", "start"), growing=("log.jsonl", "tensorboard"), board="tensorboard")
-    with working(Path(run), checkpoint_uri, files=files, configuration=identity, label=label) as work:
+    files = StateFiles(fixed=("snapshots", "start"), growing=("log.jsonl", "tensorboard"), tensorboard="tensorboard")
+    with open_workspace(Path(run), checkpoint_uri, files=files, configuration=identity, label=label) as work:
         # Only now: the framework takes seconds to load, and a wrong call should not wait for it.
         from regan.gan.initial_weights import load_initial_weights
         from regan.gan.trainer import Trainer
@@ -164,11 +164,11 @@ def train_gan(
             checkpoint_seconds=60 * checkpoint_minutes,
             devices=devices,
             on_snapshot=_measuring(source, labels, features) if features else None,
-            on_checkpoint=work.keep,
+            on_checkpoint=work.sync,
             on_step=work.check,
         )
         result = trainer.run()
-        work.settle()
+        work.finish()
         origin = start.provenance() if start else {}
         settings = {"label": label, "preset": preset, "keep_snapshots": keep_snapshots, **origin}
         about = {"classes": list(source.classes), "preset": preset, **origin}
@@ -214,7 +214,7 @@ def _write_run(
     """Copy what the run keeps out of the work folder, and describe it."""
     from regan.artifacts.history import contact_sheet, write_step
     from regan.artifacts.model import write_model
-    from regan.artifacts.output_folder import writing
+    from regan.artifacts.output_folder import atomic_folder
     from regan.gan.log import LOG, TENSORBOARD, read_log
     from regan.gan.sampling import SNAPSHOTS, snapshots
 
@@ -226,7 +226,7 @@ def _write_run(
         "channels": config.channels,
         "kimg": result.kimg,
     }
-    with writing(run) as folder:
+    with atomic_folder(run) as folder:
         for part in (SNAPSHOTS, TENSORBOARD):
             shutil.copytree(work / part, folder / part)
         shutil.copyfile(work / LOG, folder / LOG)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regan.common.files import atomic_write, in_parallel, inside, room_for
+from regan.common.files import atomic_write, disk_space_for, in_parallel, path_inside
 from regan.storage import fetch, fetch_latest, push, push_latest
 
 FILE_SIZE_LIMIT = """
@@ -50,7 +50,7 @@ def folder_of(tmp_path, size):
 def test_no_name_leads_out_of_the_folder(name):
     root = Path("root")
     try:
-        place = inside(root, name, "s3://x")
+        place = path_inside(root, name, "s3://x")
     except ValueError:
         return
     assert Path(os.path.normpath(place)).is_relative_to(root)
@@ -62,15 +62,15 @@ def test_a_disk_that_is_too_small_is_told_before_anything_is_fetched(bucket, sma
     push(folder, f"{bucket}/release")
     push_latest(folder, f"{bucket}/state", None)
     for act, address in ((fetch, f"{bucket}/release"), (fetch_latest, f"{bucket}/state")):
-        with pytest.raises(OSError, match=r"room for 3,000,001 bytes in .*fetched") as raised:
+        with pytest.raises(OSError, match=r"disk space for 3,000,001 bytes in .*fetched") as raised:
             act(address, small_disk / "fetched")
         assert raised.value.errno == errno.ENOSPC
         assert not [path for path in small_disk.rglob("*") if path.is_file()]
 
 
 def test_a_disk_that_runs_full_is_told_and_nothing_half_written_stays(small_disk):
-    with pytest.raises(OSError, match="room for 500,000 bytes") as raised:  # noqa: SIM117 - the order matters
-        with room_for(small_disk, 500_000), atomic_write(small_disk / "file") as partial:
+    with pytest.raises(OSError, match="disk space for 500,000 bytes") as raised:  # noqa: SIM117 - the order matters
+        with disk_space_for(small_disk, 500_000), atomic_write(small_disk / "file") as partial:
             partial.write_bytes(b"x" * 2_000_000)
     assert raised.value.errno == errno.ENOSPC
     assert not list(small_disk.iterdir())
@@ -87,12 +87,12 @@ def test_a_limit_on_the_size_of_files_is_told_and_nothing_half_written_stays(buc
         text=True,
         check=False,
     )
-    assert "must have room for 300,001 bytes in" in ended.stderr
+    assert "Not enough disk space for 300,001 bytes in" in ended.stderr
     assert {path.name for path in (tmp_path / "fetched").rglob("*")} <= {"small"}
 
 
 def test_other_errors_of_the_disk_pass_as_they_are(tmp_path):
-    with pytest.raises(IsADirectoryError, match="Is a directory"), room_for(tmp_path / "new" / "folder", 1):
+    with pytest.raises(IsADirectoryError, match="Is a directory"), disk_space_for(tmp_path / "new" / "folder", 1):
         tmp_path.write_bytes(b"")
 
 

@@ -84,7 +84,7 @@ def test_help_names_what_a_person_may_choose():
         (["--phantom", "--set", "gan_kmig=1"], "Did you mean gan_kimg?"),
         (["--phantom", "--set", "report_endpoint=auk"], "report_endpoint: expected one of auc, accuracy"),
         (["--phantom", "--set", "gan_start_uri=kept"], "gan_start_uri needs data_split_uri"),
-        (["--source", "absent", "--classes", "a,b"], "absent, but there is no such folder or archive. Check the path."),
+        (["--source", "absent", "--classes", "a,b"], "absent: there is no such folder or archive. Check the path."),
     ],
 )
 def test_a_wrong_call_is_explained_in_one_line(tmp_path, capsys, arguments, message):

@@ -10,9 +10,10 @@ import pytest
 
 import regan
 from regan.artifacts.history import last_step, write_step
+from regan.common.errors import ConflictError
 from regan.statistics.comparison import compare_predictions
 from regan.statistics.predictions import Predictions
-from regan.storage import ConflictError, fetch_latest, latest, push_latest
+from regan.storage import fetch_latest, latest, push_latest
 from tests.servers.start import s3_server, use_s3
 
 

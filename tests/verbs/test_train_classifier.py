@@ -137,7 +137,7 @@ def test_sets_that_do_not_fit_are_refused(labelled_set, tmp_path):
 
 def test_an_output_that_holds_something_is_refused(labelled_set, tmp_path):
     (tmp_path / "note").write_text("mine")
-    with pytest.raises(FileExistsError, match="must be new or empty"):
+    with pytest.raises(FileExistsError, match="is not empty"):
         regan.train_classifier(labelled_set(2), labelled_set(3), tmp_path, **SMALL)
 
 
