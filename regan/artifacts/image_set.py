@@ -24,6 +24,7 @@ from regan.common.files import file_hash
 FORMAT = 1
 MANIFEST = "imageset.json"
 INDEX = "index.csv"
+# Manifests are not trusted: only files with this name, in the same folder, are opened.
 _SHARD_NAME = re.compile(r"images-\d{5}-of-\d{5}\.zip")
 
 
@@ -112,7 +113,7 @@ class ImageSet:
             raise CorruptFileError(
                 f"The image set {folder} is incomplete. Missing: {', '.join(missing)}. Fetch it again."
             )
-        known = {f.name for f in fields(ImageRow)}
+        known = {f.name for f in fields(ImageRow)}  # columns that a later version adds are ignored
         with (folder / INDEX).open(newline="") as file:
             rows = tuple(
                 ImageRow(**{key: value for key, value in row.items() if key in known}) for row in csv.DictReader(file)
@@ -121,6 +122,7 @@ class ImageSet:
             raise UnsafeFileError(
                 f"`{INDEX}` in {folder} names a file that is not a shard in `{MANIFEST}`. Make the image set again."
             )
+        # Otherwise a truncated index would go unnoticed, because each of its lines is a valid row.
         counts = Counter(row.label for row in rows)
         if counts != Counter({k: v for k, v in manifest["counts"].items() if v}):
             raise CorruptFileError(

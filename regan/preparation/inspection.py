@@ -86,6 +86,7 @@ def inspect_source(
         SourceError: There are not two classes, or no picture of a class is usable.
     """
     candidates, refused = list_pictures(source, mask_pattern)
+    # The marker of a phantom is refused as "not an image file", but it belongs there: it is not reported.
     markers = [refusal for refusal in refused if PurePosixPath(refusal.file).name == MARKER]
     refused = [refusal for refusal in refused if refusal not in markers]
     classes, labels = choose_classes(candidates, negative_class, positive_class)
@@ -103,11 +104,13 @@ def inspect_source(
     _require_usable(classes, kept, [*refused, *conflicts])
     return Inspection(
         classes=classes,
+        # By content first, so that renaming files does not change the split.
         images=tuple(sorted(kept, key=lambda image: (image.source, image.file.name))),
         refused=(*refused, *conflicts),
         mixed_groups=_mixed_groups(grouped),
         num_duplicates=len(kept) - len({image.sha256 for image in kept}),
         num_label_conflicts=len({image.sha256 for image in grouped} - {image.sha256 for image in kept}),
+        # Only if every picture is below a marker: one phantom folder among real ones does not make a phantom.
         is_phantom=any(_all_below(PurePosixPath(marker.file).parent, candidates) for marker in markers),
     )
 

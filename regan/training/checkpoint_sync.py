@@ -112,7 +112,7 @@ class CheckpointSync:
         with self._changed:
             older, self._waiting = self._waiting, staged
             self._changed.notify()
-        if older is not None:
+        if older is not None:  # outside the lock, because removing many files takes time
             shutil.rmtree(older)
 
     def check(self) -> None:
@@ -134,7 +134,7 @@ class CheckpointSync:
             self._changed.notify()
         if self._thread is not None:
             self._thread.join(seconds)
-            if self._thread.is_alive():
+            if self._thread.is_alive():  # a daemon, so that it does not keep the process from ending
                 _LOG.error(
                     "The newest checkpoint could not be pushed to %s within %g s. The previous one is there.",
                     self.uri,
