@@ -157,7 +157,7 @@ def test_an_image_between_a_test_image_and_a_training_image_is_refused_with_the_
     bridge = image(test, CLASSES[test % 2], other=train)
     for present in (lesions(0, 24), [one for one in lesions(0, 24) if f"/{test}-" not in one.file.name]):
         again, reasons, after = run(saved, [*present, bridge])
-        assert reasons == {bridge.file.name: "would join two sides of the split"}
+        assert reasons == {bridge.file.name: "would join two sets of the split"}
         assert again[bridge.file.name] == LEFT_OUT
         assert {row.source for row in after.images} == {row.source for row in saved.images}
         assert all(again[one.file.name] == where[one.file.name] for one in present)
@@ -215,7 +215,7 @@ def test_an_image_is_known_by_its_bytes_where_another_decoder_sees_other_pixels(
     again, _, after = run(saved, seen)
     assert again == where
     assert after is saved
-    seen[0] = replace(seen[0], label="malignant", fingerprint=to_hex(looks(900)))
+    seen[0] = replace(seen[0], label="malignant", perceptual_hash=to_hex(looks(900)))
     assert run(saved, seen)[1] == {seen[0].file.name: "label conflict"}
 
 
@@ -269,16 +269,16 @@ def test_over_random_sequences_no_image_that_was_tested_ever_trains_or_validates
             one = by_name[name]
             if side in (TRAIN, VALIDATION):
                 assert one.picture not in tested
-                bits = [bin(a ^ b).count("1") for a, b in ((int(one.fingerprint, 16), t) for t in tested.values())]
+                bits = [bin(a ^ b).count("1") for a, b in ((int(one.perceptual_hash, 16), t) for t in tested.values())]
                 assert min(bits, default=512) > 60, "it resembles an image that was tested"
             if side in (TRAIN, VALIDATION, TEST):
                 sides_seen[one.picture].add(side)
         pictures = [by_name[name].picture for name in on(where, TEST)]
         assert len(set(pictures)) == len(pictures)
-        tested |= {by_name[name].picture: int(by_name[name].fingerprint, 16) for name in on(where, TEST)}
+        tested |= {by_name[name].picture: int(by_name[name].perceptual_hash, 16) for name in on(where, TEST)}
     assert all(len(found) == 1 for found in sides_seen.values()), "an image changed its side"
     assert {TRAIN, VALIDATION, TEST, LEFT_OUT} <= kinds
-    assert "would join two sides of the split" in kinds
+    assert "would join two sets of the split" in kinds
 
 
 def test_the_same_split_gives_the_same_bytes_and_comes_back_as_it_was(first, tmp_path):

@@ -130,7 +130,7 @@ def test_a_claim_after_one_that_lost_any_one_request_meets_no_other_writer(bucke
 
 def test_a_push_whose_lost_write_lands_late_goes_on_from_it(bucket, tmp_path, monkeypatch):
     one = push_latest(written(tmp_path / "folder", a="1"), bucket, None, writer="me")
-    store, swap, late = type(open_store(bucket)), type(open_store(bucket)).swap, []
+    store, swap, late = type(open_store(bucket)), type(open_store(bucket)).compare_and_swap, []
 
     def delayed(self, *arguments):
         late.append(arguments)
