@@ -104,7 +104,11 @@ def settings_checks(settings: Mapping[str, str]) -> tuple[list[Check], Plan | No
     """Whether the settings are valid and fit together; no plan where they do not."""
     values = complete(settings)
     checks = [_unknown(name) for name in settings if name not in _SETTINGS]
-    checks += [_wrong(row, values[name]) for name, row in _SETTINGS.items() if not _is_allowed(row, values[name])]
+    checks += [
+        _wrong(row, values[name])
+        for name, row in _SETTINGS.items()
+        if row.allowed and not row.allowed.allows(values[name]) and (name in settings or row.kind is not Kind.PLACE)
+    ]
     checks += _contradictions(values)
     config = None if checks else _config_check(values, checks)
     if config is None:
@@ -130,12 +134,6 @@ def _unknown(name: str) -> Check:
     near = difflib.get_close_matches(name, _SETTINGS, n=1)
     advice = f"Did you mean {near[0]}?" if near else f"The settings are {', '.join(_SETTINGS)}."
     return Check(name, "no parameter of the pipeline", "a parameter of the pipeline", "no", advice)
-
-
-def _is_allowed(row: Parameter, text: str) -> bool:
-    if row.allowed is None or (row.kind is Kind.PLACE and not text):
-        return True
-    return row.allowed.allows(text)
 
 
 def _wrong(row: Parameter, text: str) -> Check:

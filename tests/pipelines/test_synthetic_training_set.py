@@ -256,7 +256,7 @@ def test_the_preflight_receives_every_setting_by_its_own_name(pipeline):
     graph = {name: named.pop(name) for name in ("conditional", "rounds")}
     assert graph == {"conditional": str("train-gan-2" not in all_tasks(pipeline)), "rounds": "1"}
     assert all(value.endswith(f"pipelinechannel--{name}']}}}}") for name, value in named.items())
-    assert inputs["source_uri"]["componentInputParameter"] == "source_uri"
+    assert inputs["source_uri"]["componentInputParameter"] == "pipelinechannel--source_uri"
 
 
 def test_a_pipeline_is_made_anew_by_each_call():
