@@ -6,19 +6,33 @@ capitals are for readers to replace with their own values: prices, GPUs, the num
 
 import math
 import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from regan.gan.configuration import PRESETS
+from regan.runs.parameter_row import num_seeds
+from regan.runs.parameters import DEFAULTS
 
 PAGE = Path(__file__).with_suffix(".md")
 RUNS = (1, 10, 1_000)
 KB, MB, GB, TB = 1e3, 1e6, 1e9, 1e12
 
 # The data: 10,000 real images at 256 x 256, grey; the pipeline's defaults otherwise.
-REAL_IMAGES, TEST_IMAGES, SYNTHETIC_PER_CLASS = 10_000, 300, 25_000
-VALIDATION_IMAGES = 970
+REAL_IMAGES = 10_000
+TEST_IMAGES, SYNTHETIC_PER_CLASS = 2 * DEFAULTS["test_per_class"], num_seeds(DEFAULTS["gan_seeds"])
+VALIDATION_IMAGES = round(DEFAULTS["data_validation_fraction"] * (REAL_IMAGES - TEST_IMAGES))
 TRAIN_IMAGES = REAL_IMAGES - TEST_IMAGES - VALIDATION_IMAGES
-KIMG, SNAPSHOT_KIMG, KEPT_SNAPSHOTS, SAMPLES = 25_000, 80, 25, 32
+PRESET = PRESETS[DEFAULTS["gan_preset"]]
+KIMG, SNAPSHOT_KIMG, KEPT_SNAPSHOTS, SAMPLES = (
+    PRESET["kimg"],
+    PRESET["snapshot_kimg"],
+    DEFAULTS["gan_keep_snapshots"],
+    32,
+)
 
 # Measured on our own code, bytes.
 REAL_PNG = 34_700  # mean of 571 breast ultrasound images after prepare_images
@@ -31,7 +45,7 @@ COMPILED_PIPELINE = 133 * KB
 
 # How often training pushes its state (if snapshots are more frequent: with the first snapshot after this time), and the
 # requests of a push besides those for its files.
-CHECKPOINT_SECONDS = 300.0
+CHECKPOINT_SECONDS = 60 * DEFAULTS["gpu_checkpoint_minutes"]
 EVENTS_FILE = 16_000_000  # bytes at which TensorBoard's file is closed, and not pushed again
 PUSH_READS, PUSH_LISTS, PUSH_DELETES, PUSH_MARKS = 2, 2, 4, 3  # marks: the pointer, TensorBoard's manifest twice
 LAUNCHER_PART, OUR_PART = 5 * 2**20, 16 * 2**20  # bytes that one S3 request moves: KFP's launcher, regan.storage

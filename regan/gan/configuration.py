@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from regan.common.errors import SettingError
 
@@ -90,7 +90,7 @@ class GanConfig:
     num_bfloat16: int = 4
 
     def __post_init__(self) -> None:
-        if self.size not in _SIZES:
+        if self.size not in SIZES:
             raise SettingError(
                 "`size` must be a power of two between 32 and 1024, because StyleGAN2 grows from 4 x 4 by doubling. "
                 f"Received size={self.size}. Prepare the images again with `size=256`."
@@ -172,7 +172,7 @@ class GanConfig:
 
 
 _LARGEST_FLOAT32 = 16  # pixels; coarse sizes decide what an image shows, and cost next to nothing
-_SIZES = (32, 64, 128, 256, 512, 1024)
+SIZES = (32, 64, 128, 256, 512, 1024)
 
 # Karras et al. 2020, section 2 and appendix B; Karras et al. 2019 for the mapping network and style mixing.
 _PAPER = {
@@ -224,6 +224,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 PRECISIONS = ("float32", "bfloat16")
+Noise = Literal["random", "constant", "none"]  # where the noise inputs of an image come from
+NOISES: tuple[Noise, ...] = get_args(Noise)
 AUGMENTATIONS: dict[str, dict[str, bool]] = {
     "none": {"mirror": False, "ada": False},
     "mirror": {"mirror": True, "ada": False},

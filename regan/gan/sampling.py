@@ -8,7 +8,7 @@ from functools import cache
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from keras import ops
@@ -17,12 +17,10 @@ from regan import backend
 from regan.artifacts.model import read_model, read_weights, weights_hash
 from regan.artifacts.output_folder import atomic_folder
 from regan.common.errors import CorruptFileError, SettingError
-from regan.gan.configuration import GanConfig
+from regan.gan.configuration import NOISES, GanConfig, Noise
 from regan.gan.generator_folder import STYLE_MEAN, write_generator
 from regan.gan.inputs import Stream, draw_noise, random_generator
 from regan.gan.networks import GeneratorNetwork
-
-Noise = Literal["random", "constant", "none"]
 
 SNAPSHOTS = "snapshots"
 
@@ -140,7 +138,7 @@ class Generator:
             https://arxiv.org/abs/1812.04948
         """
         label_number = self._label_number(label)
-        if noise not in ("random", "constant", "none"):
+        if noise not in NOISES:
             raise SettingError(f"`noise` must be 'random', 'constant' or 'none'. Received noise={noise!r}.")
         self._require_styles("truncation_cutoff", 0, truncation_cutoff)
         self._require_styles("mixing.cut", 1, mixing.cut if mixing else None)

@@ -1,7 +1,7 @@
 """Comparison of a candidate with a reference on the same test images: all tests and intervals, and one verdict."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from scipy import stats
@@ -10,14 +10,13 @@ from regan.common.errors import SettingError, TooFewImagesError
 from regan.statistics.bootstrap import paired_bootstrap
 from regan.statistics.calibration import brier, calibration_error
 from regan.statistics.delong import NO_ERROR, auc, auc_interval, delong
+from regan.statistics.endpoints import ENDPOINTS, Endpoint
 from regan.statistics.mcnemar import exact_mcnemar, midp_mcnemar
 from regan.statistics.paired import PairedTable, noninferiority_test, paired_table, tango_interval
 from regan.statistics.predictions import Predictions, pair_predictions
 from regan.statistics.proportions import Interval, deviate_from_interval, wilson
 from regan.statistics.verdict import Outcome, require_margin, sentence, verdict
 
-Endpoint = Literal["auc", "accuracy", "sensitivity", "specificity"]
-ENDPOINTS: tuple[Endpoint, ...] = get_args(Endpoint)
 TITLES = {"auc": "AUC", "accuracy": "accuracy", "sensitivity": "sensitivity", "specificity": "specificity"}
 NUM_DRAWS = 2000  # of the bootstrap over groups; the 2.5 % quantile is then the 50th smallest value
 RECOVERED = "square-and-add of the two AUC intervals"

@@ -68,11 +68,12 @@ def audit_images(
     Args:
         synthetic: Image set to audit.
         train: Real images that trained the generator.
-        validation: Held-out real images that it never saw.
+        validation: Held-out real images, which the generator never saw.
         audit: Folder to write.
-        features: What distances are measured on: `radiomic`, a keras.applications network, or one of our classifiers.
-        max_memorised: Largest share of memorised images that passes, 0 to 1.
-        seed: Of the random draws that make sets equally large.
+        features: Feature extractor of the audit's distances: "radiomic", a keras.applications network, or the folder of
+            a classifier.
+        max_memorised: Maximum fraction of synthetic images that may be copies of training images, 0 to 1.
+        seed: Seed of the random draws that make the sets equally large.
 
     Returns:
         The verdict and the main figures.

@@ -65,16 +65,16 @@ def filter_images(
     Images with the same pixels are offered once; the same picture in both classes is offered to neither.
 
     Args:
-        negative: Image set of the negative class, or several (parts made by different tasks).
-        positive: The same for the positive class.
-        classifier: The teacher that judges. Not read when `rule="none"`, and may then be empty.
+        negative: Image set of the negative class, or several from parallel steps.
+        positive: Image set of the positive class, or several.
+        classifier: Teacher that judges the images. Not read with `rule="none"`, and may then be empty.
         images: Folder to write.
-        rule: `agreement`: the teacher gives an image its own class. `confidence`: the probability of its own class is
-            at least `confidence`. `none`: all are accepted, which makes the control that every filter needs.
-        confidence: 0.5 to 1.
-        per_class: Images to keep of each class, picked at random among the accepted ones. 0: as many as the rarer class
-            gives. More than there are is an error, since students are compared at equal numbers of images.
-        seed: Of the random pick.
+        rule: Synthetic images that are kept: "agreement" = the teacher predicts the image's own class; "confidence" =
+            with a minimum probability; "none" = every image, as for the control.
+        confidence: Minimum probability of the image's own class under the rule "confidence", 0.5 to 1.
+        per_class: Images of each class to keep, drawn at random from those that pass; 0 = as many as the rarer class
+            has. More than there are is an error, because students are compared at equal numbers of images.
+        seed: Seed of classifier training, and of the choice of images among those that pass the filter.
 
     Returns:
         Path, images in all and per class, and the accepted share of each class.

@@ -83,22 +83,22 @@ def prepare_images(
     validates. A new picture that resembles pictures on two sides is refused, and so is one whose class has changed.
 
     Args:
-        source: Folder, zip archive, or address (`gs://`, `s3://`) of the pictures: `<class>/<any name>.png` or `.jpg`.
+        source: URI or path of the real images: a folder or zip archive with one subfolder for each class. Files are
+            `<class>/<any name>.png` or `.jpg`.
         train: Image set to write, for training.
         validation: Image set to write, for early stopping, thresholds and audits.
-        test: Image set to write, for the one final test.
-        negative_class: Folder name of the class without the finding. Empty with `positive_class` empty: there must be
-            two class folders, and the last one of the alphabet is the positive one.
-        positive_class: Folder name of the class with the finding, the one that sensitivity counts.
-        size: Height and width of the images, a power of two from 32 to 1024, pixels.
+        test: Image set to write, for the final evaluation only.
+        negative_class: Class without the finding; empty = the first of the source's two classes in alphabetical order.
+            Name neither class or both.
+        positive_class: Class with the finding, which sensitivity counts; empty = the last of the source's two classes.
+        size: Height and width of the images in pixels, a power of two from 32 to 1024.
         channels: 1 for grey, 3 for RGB.
-        test_per_class: Test images of each class.
-        validation_fraction: Share of the other images that validates, above 0 and below 1.
-        mask_pattern: Shell pattern for the names of lesion masks that lie beside the pictures. Empty: there are none.
-        seed: Same files and seed, same split.
-        split_uri: Address (`gs://`, `s3://`) or folder where the split is kept from run to run, of which this is the
-            only use. It holds hashes, classes, groups and fingerprints of the pictures, no names. Empty: every run
-            splits anew.
+        test_per_class: Test images of each class, which only the final evaluation reads.
+        validation_fraction: Fraction of the images outside the test set that goes to validation, above 0 and below 1.
+        mask_pattern: Shell pattern for the names of lesion masks, which are left out; empty = there are none.
+        seed: Seed of the split. The same files and seed give the same split.
+        split_uri: Stable URI of the saved split, so that no test image ever becomes a training image; empty = a new
+            split in each run. It holds hashes, classes, groups and perceptual hashes of images, no file names.
 
     Returns:
         The paths of the three image sets, the classes, and how many images went where.

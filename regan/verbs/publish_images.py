@@ -73,18 +73,19 @@ def publish_images(
     Args:
         images: Synthetic image set.
         audit: Its audit, which must have passed.
-        report: Report on the classifier that was trained on these images.
+        report: Report on the classifier trained on these images.
         release: Folder to write.
-        generator: Generator that made the images: of both classes, or of the negative one. Empty: none is kept.
+        generator: Generator of the images: of both classes, or of the negative class. Empty = none is kept.
         generator_positive: Generator of the positive class, where each class has its own.
-        release_uri: Address such as `gs://bucket/folder` to push a copy to; empty for none.
-        release_name: Subfolder of `release_uri` for this release, so that the next one has a place beside it.
-        title: Title of the datasheet; made from the classes where empty.
-        generator_uri: Address (`gs://`, `s3://`) or folder within the institution where generators are kept, each at
-            `<generator_uri>/<class>`, or `<generator_uri>/all` for one of both classes. Empty: none is kept.
-        report_uri: Address or folder where `compare_classifiers` kept the verdict: it is noted there that the run is
-            finished, as the last act, so that a run whose release failed is not taken for one that left nothing to do.
-        run_key: What the run is known by there.
+        release_uri: URI that the release is copied to; empty = no copy. Such as gs://bucket/folder.
+        release_name: Subfolder of `release_uri` for this release; empty = the URI itself.
+        title: Title of the datasheet; empty = made from the classes.
+        generator_uri: Stable URI of released generators: GAN training starts from the latest, and publish_images adds
+            the new one; empty = start from random weights and keep none. It must stay within the institution;
+            generators are at `<generator_uri>/<class>`, or `<generator_uri>/all` for one of both classes.
+        report_uri: Stable URI where report and verdict are kept from run to run; empty = they are not kept. As the last
+            act the run is marked there as finished, so that a run whose release failed is not taken for a complete one.
+        run_key: Key of the run, the same when the run is repeated.
 
     Returns:
         Folder, number of images and address of the copy.

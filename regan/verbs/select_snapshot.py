@@ -53,12 +53,14 @@ def select_snapshot(
     snapshot with the least kernel distance is kept; the Frechet distance is shown beside it.
 
     Args:
-        run: Training run, with its snapshots.
-        images: Real images, never those that the classifiers are tested on; usually those that trained the run.
-        generator: Folder to write: the kept snapshot and `distances.csv`.
-        features: What distances are measured on: `radiomic`, a keras.applications network, or one of our classifiers.
-        num_images: Synthetic images per snapshot, equally many of each class.
-        truncation_psi: Psi at which the images will be made for release.
+        run: Training run with its snapshots.
+        images: Real images, usually those that trained the run, never those that test the classifiers.
+        generator: Folder to write: the selected snapshot and `distances.csv`.
+        features: Feature extractor of the distances that select the snapshot: "radiomic", a keras.applications network,
+            or the folder of a classifier.
+        num_images: Synthetic images per snapshot for these distances, equally many of each class.
+        truncation_psi: Truncation psi, the spread of the styles: 0 = the average image, 1 = as trained, above 1 = more
+            varied. Use the psi of the images that will be released.
         seed: First latent seed.
 
     Returns:

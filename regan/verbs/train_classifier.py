@@ -40,7 +40,7 @@ def train_classifier(
     batch_size: int = 32,
     checkpoint_uri: str = "",
     checkpoint_name: str = "",
-    checkpoint_minutes: float = 10.0,
+    checkpoint_minutes: float = 5.0,
     seed: int = 0,
 ) -> TrainedClassifier:
     """Train a classifier of two classes, on real or on synthetic images.
@@ -48,26 +48,30 @@ def train_classifier(
     An interrupted training goes on when the same command is run again, to the same bytes on the same CPU.
 
     Args:
-        images: Image set that trains.
-        validation: Real images on which early stopping and the threshold are fixed. They share no image and no group
-            with `images`, nor with the real images behind synthetic ones.
-        classifier: Folder to write; it appears when training is complete. The work goes on in `<classifier>.checkpoint`
-            beside it.
-        start: A classifier whose training goes on (rounds). Its backbone must be `backbone`; `weights` is not read.
-        backbone: `small`, for images of 32 x 32 or little more, or a network of keras.applications.
-        weights: `imagenet`, `none`, or the path or address of a `.weights.h5` file of the backbone. `small` has `none`
-            only.
-        recipe: `standard`; or `reference` for the behaviour of the experiment of 2021: validation images train too,
-            the last epoch is kept, a frozen backbone sees [0, 1], the threshold is 0.5.
-        epochs: At most so many passes over the images.
-        batch_size: Images a step.
-        checkpoint_uri: Where the state outlives the machine, at `<checkpoint_uri>/<checkpoint_name>/<hash of settings
-            and images>`, so that trainings can share it and none meets another's; it is kept when training is complete.
-            A local folder is worked in. From an address (`gs://`, `s3://`) the state is fetched, and pushed there with
+        images: Image set to train on.
+        validation: Real images for early stopping and the threshold. They share no image and no group with `images`,
+            nor with the real images behind synthetic ones.
+        classifier: Folder to write, created when training is complete. Until then the work is in
+            `<classifier>.checkpoint` beside it.
+        start: Classifier whose training continues (rounds). Its backbone must be `backbone`; `weights` is not read.
+        backbone: Backbone of the classifiers: a keras.applications network, or "small" for images of 32 x 32 or
+            slightly larger.
+        weights: Initial weights of the backbone: "imagenet", "none" = random, or the path or URI of a .weights.h5 file;
+            "small" has only "none".
+        recipe: Training recipe of the classifiers: "standard", or "reference" = the published experiment of 2021. In
+            the reference recipe validation images train too, the last epoch is kept, a frozen backbone sees [0, 1], and
+            the threshold is 0.5.
+        epochs: Maximum number of epochs.
+        batch_size: Images per training step of a classifier.
+        checkpoint_uri: Stable URI or mounted folder for checkpoints, from which training resumes after a preemption;
+            empty = beside the output, lost with the pod. Checkpoints are at `<checkpoint_uri>/<checkpoint_name>/<hash
+            of settings and images>`, so that several trainings can share a URI, and are kept when training is complete.
+            A local folder is used in place. With a URI (gs://, s3://), the state is downloaded first, and uploaded with
             each checkpoint and on SIGTERM.
-        checkpoint_name: Subfolder of `checkpoint_uri`, for people who look there; empty for none.
-        checkpoint_minutes: Longest time between checkpoints.
-        seed: Of first weights, shuffle and augmentation. The same seed on the same CPU gives the same bytes.
+        checkpoint_name: Subfolder of `checkpoint_uri`, for people; empty = none.
+        checkpoint_minutes: Maximum time between two checkpoints in minutes.
+        seed: Seed of classifier training, and of the choice of images among those that pass the filter. The same seed
+            on the same CPU gives the same bytes.
 
     Returns:
         Path, area under the ROC curve on validation images with the kept weights, epochs trained, decision threshold.

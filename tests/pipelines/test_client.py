@@ -390,10 +390,10 @@ def test_a_certificate_of_the_houses_own_is_taken_when_it_is_named(send, tmp_pat
     [
         (["--set", "gan_kmig=1"], "Did you mean gan_kimg?"),
         (["--set", "gan_kimg=long"], "--set gan_kimg expects a finite number. Received 'long'."),
-        (["--set", "gan_kimg"], "--set expects NAME=VALUE"),
+        (["--set", "gan_kimg"], "is not NAME=VALUE"),
         (["--set", "source_uri=gs://b/x"], "is set by --source"),
-        (["--classes", "benign"], "--classes expects two names"),
-        (["--source", "breast"], "--source expects a gs:// or s3:// address"),
+        (["--classes", "benign"], "is not two names"),
+        (["--source", "breast"], "--source 'breast' is not a gs:// or s3:// URI"),
         (["--endpoint", ""], "No server is set. Use --endpoint"),
         (["--endpoint", "kubeflow.example"], "Use https://kubeflow.example, or http://"),
         (["--token-file", "absent"], "--token-file 'absent' does not exist or is empty."),

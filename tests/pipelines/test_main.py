@@ -78,9 +78,9 @@ def test_help_names_what_a_person_may_choose():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--phantom", "--classes", "benign"], "--classes expects two names, the positive class last"),
+        (["--phantom", "--classes", "benign"], "--classes 'benign' is not two names. Write the positive class last"),
         (["--phantom", "--classes", "a,b,c"], "Received 'a,b,c'"),
-        (["--phantom", "--set", "gan_kimg"], "--set expects NAME=VALUE, such as gan_kimg=100. Received 'gan_kimg'."),
+        (["--phantom", "--set", "gan_kimg"], "--set 'gan_kimg' is not NAME=VALUE. Write such as --set gan_kimg=100."),
         (["--phantom", "--set", "gan_kmig=1"], "Did you mean gan_kimg?"),
         (["--phantom", "--set", "report_endpoint=auk"], "report_endpoint: expected one of auc, accuracy"),
         (["--phantom", "--set", "gan_start_uri=kept"], "gan_start_uri needs data_split_uri"),
