@@ -1,7 +1,7 @@
-"""History: what every step did, carried along with the data, so that the report needs nothing else.
+"""History: a record of every step, stored with the data, so that the report needs nothing else.
 
-Each output folder holds `history/NN-<verb>-<hash8>.json`, one for every step that led to it; the highest number is the
-step that wrote the folder. What shows or names patients lies in `history/private/` under the same name.
+Each output folder contains `history/NN-<verb>-<hash8>.json`, one file for every step that led to it; the highest number
+is the step that wrote the folder. Images and names of patients are in `history/private/` under the same file name.
 """
 
 import base64
@@ -18,13 +18,14 @@ import numpy as np
 from PIL import Image
 
 from regan.artifacts.model import versions
+from regan.common.errors import CorruptFileError
 
 FORMAT = 1
 HISTORY = "history"
 PRIVATE = "private"
-MAX_POINTS = 200
-MAX_BYTES = 200_000
-_THUMBNAIL_SIDES = (640, 480, 360, 270, 200, 150, 112)
+MAX_POINTS = 200  # of a curve; the report draws it 460 pixels wide
+MAX_BYTES = 200_000  # of curves and pictures of a step: each output has a copy of the history of all steps before it
+_THUMBNAIL_SIDES = (640, 480, 360, 270, 200, 150, 112)  # longest side in pixels; the largest that fits is used
 
 Table = list[dict[str, Any]]
 
@@ -34,20 +35,20 @@ class Step:
     """One step of the history.
 
     Attributes:
-        id: `NN-<verb>-<hash8>`; the hash is over all that the step's public file says.
+        id: `NN-<verb>-<hash8>`; the hash is over the content of the step's public file.
         number: NN, one more than the highest of its inputs.
         verb: Name of the verb.
-        inputs: For each argument the ids of the steps that wrote what it was given.
+        inputs: Argument -> ids of the steps that wrote the folders passed as it.
         settings: Resolved settings.
-        counts: How many of what.
+        counts: Numbers of images, snapshots and the like.
         figures: Main results.
         curves: Name -> {"x": [...], "y": [...], "x_label": ..., "y_label": ...}, at most 200 points each.
         tables: Name -> rows.
         thumbnails: Name -> PNG.
-        private_tables: The same for what may name patients.
+        private_tables: The same for tables that may name patients.
         private_thumbnails: The same for images of patients.
         versions: Versions of regan and of its libraries.
-        seconds: How long the step took.
+        seconds: Duration of the step.
     """
 
     id: str
@@ -81,28 +82,28 @@ def write_step(
     private_thumbnails: Mapping[str, np.ndarray] | None = None,
     seconds: float,
 ) -> Step:
-    """Copy the history of the inputs into `folder` and add this step to it.
+    """Copy the history of the inputs into `folder` and add this step to it; verbs call `write_entry` of `entry.py`.
 
     Args:
         folder: The output folder that is being written.
         verb: Name of the verb.
-        inputs: Argument -> folder, or folders, whose history leads here. Folders without history are allowed.
+        inputs: Argument -> folder or folders whose history is copied. Folders without history are allowed.
         settings: Resolved settings of the step.
-        counts: How many of what.
+        counts: Numbers of images, snapshots and the like.
         figures: Main results.
-        curves: See `Step`; longer ones are thinned evenly.
+        curves: See `Step`; longer curves are thinned evenly.
         tables: Name -> rows.
         thumbnails: Name -> uint8 `(height, width)` or `(height, width, 1 or 3)`; never images of patients. They are
-            made smaller until the step's curves and pictures fit into 200 kB.
+            downscaled until the step's curves and pictures fit into 200 kB.
         private_tables: Rows that may name patients or their files.
         private_thumbnails: Images of patients.
-        seconds: How long the step took.
+        seconds: Duration of the step.
 
     Returns:
-        The step, as `read_history` gives it.
+        The step, as `read_history` returns it.
 
     Raises:
-        ValueError: A value is not finite, or curves and smallest pictures take more than 200 kB.
+        ValueError: A value is not finite, or curves and the smallest pictures take more than 200 kB.
     """
     target = Path(folder) / HISTORY
     target.mkdir(parents=True, exist_ok=True)
@@ -111,8 +112,8 @@ def write_step(
         _copy_history(source, Path(folder))
     last = {name: [step.id for s in folders if (step := last_step(s))] for name, folders in sources.items()}
     number = 1 + max((int(name[:2]) for names in last.values() for name in names), default=0)
-    thinned = {name: _thinned(curve) for name, curve in (curves or {}).items()}
-    pictures, private_pictures = _fitted(thinned, thumbnails or {}, private_thumbnails or {}, verb)
+    thinned = {name: _thin(curve) for name, curve in (curves or {}).items()}
+    pictures, private_pictures = _fit(thinned, thumbnails or {}, private_thumbnails or {}, verb)
     public = {
         "format": FORMAT,
         "verb": verb,
@@ -140,25 +141,29 @@ def write_step(
 
 
 def read_history(folder: str | Path) -> dict[str, Step]:
-    """Every step that led to `folder`, by id, in order; empty where it has no history."""
+    """Every step that led to `folder`, by id, in order; empty if it has no history.
+
+    Raises:
+        CorruptFileError: A file of the history cannot be read.
+    """
     return {path.stem: _read_step(path) for path in _step_files(Path(folder))}
 
 
 def last_step(folder: str | Path) -> Step | None:
-    """The step that wrote `folder`; None where it has no history, as a plain folder of images has none."""
+    """The step that wrote `folder`; None if it has no history, such as a plain folder of images."""
     files = list(_step_files(Path(folder)))
     return _read_step(files[-1]) if files else None
 
 
 def contact_sheet(images: np.ndarray, columns: int = 8) -> np.ndarray:
-    """Join images to one picture.
+    """Arrange images in one picture.
 
     Args:
-        images: uint8 `(n, height, width, 1 or 3)`, n at least 1.
-        columns: Images a row.
+        images: uint8 `(n, height, width, 1 or 3)`, 0-255, n at least 1.
+        columns: Images per row.
 
     Returns:
-        uint8 `(rows * height, columns * width, 1 or 3)`; places without an image are black.
+        uint8 `(rows * height, columns * width, 1 or 3)`; positions without an image are black.
     """
     n, height, width, channels = images.shape
     columns = min(columns, n)
@@ -187,16 +192,24 @@ def _copy_history(source: Path, target: Path) -> None:
 
 
 def _read_step(path: Path) -> Step:
-    public = json.loads(path.read_text())
-    if public.get("format") != FORMAT:
-        raise ValueError(
-            f"A history step must have format {FORMAT}. Received format={public.get('format')!r} in {path}."
-        )
     private_path = path.parent / PRIVATE / path.name
-    private = json.loads(private_path.read_text()) if private_path.is_file() else {"tables": {}, "thumbnails": {}}
+    try:
+        public = json.loads(path.read_text())
+        if public["format"] != FORMAT:
+            raise ValueError(f"it has format {public['format']!r}, not {FORMAT}")
+        private = json.loads(private_path.read_text()) if private_path.is_file() else {"tables": {}, "thumbnails": {}}
+        return _step(path.stem, public, private)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CorruptFileError(
+            f"The history file {path} is corrupt or was written by another version of regan: {error}. Run the step "
+            "again."
+        ) from error
+
+
+def _step(name: str, public: Mapping[str, Any], private: Mapping[str, Any]) -> Step:
     return Step(
-        id=path.stem,
-        number=int(path.stem[:2]),
+        id=name,
+        number=int(name[:2]),
         verb=public["verb"],
         inputs=public["inputs"],
         settings=public["settings"],
@@ -213,7 +226,7 @@ def _read_step(path: Path) -> Step:
 
 
 def _plain(value: Any) -> Any:
-    """The same with NumPy numbers, paths and tuples as JSON knows them."""
+    """The same with NumPy numbers, paths and tuples as JSON types."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -227,35 +240,33 @@ def _json(value: Any, verb: str) -> str:
     try:
         return json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n"
     except ValueError as error:
-        raise ValueError(
-            f"Every figure of a step must be finite. A value of {verb} is not: {error}. Report it as missing instead."
-        ) from error
+        raise ValueError(f"A figure of {verb} is not finite: {error}. Leave it out instead.") from error
 
 
-def _thinned(curve: Mapping[str, Any]) -> dict[str, Any]:
+def _thin(curve: Mapping[str, Any]) -> dict[str, Any]:
     plain = _plain(curve)
     n = len(plain["x"])
     keep = range(n) if n <= MAX_POINTS else np.unique(np.linspace(0, n - 1, MAX_POINTS).round().astype(int))
     return plain | {axis: [plain[axis][i] for i in keep] for axis in ("x", "y")}
 
 
-def _fitted(
+def _fit(
     curves: Mapping[str, Any], public: Mapping[str, np.ndarray], private: Mapping[str, np.ndarray], verb: str
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """The pictures as base64 PNG, made smaller until they and the curves take no more than a step may."""
+    """The pictures as base64 PNG, downscaled until they and the curves take at most `MAX_BYTES`."""
     taken = 0
     for side in _THUMBNAIL_SIDES:
-        pictures = [{name: _encoded(image, side) for name, image in group.items()} for group in (public, private)]
+        pictures = [{name: _encode(image, side) for name, image in group.items()} for group in (public, private)]
         taken = len(json.dumps([curves, *pictures]))
         if taken <= MAX_BYTES:
             return pictures[0], pictures[1]
     raise ValueError(
-        f"Curves and thumbnails of a step may take {MAX_BYTES} bytes. Those of {verb} take {taken}. "
-        "Give fewer curves or pictures."
+        f"Curves and thumbnails of {verb} take {taken} bytes, more than the {MAX_BYTES} of a step. Use fewer curves or "
+        "pictures."
     )
 
 
-def _encoded(image: np.ndarray, side: int) -> str:
+def _encode(image: np.ndarray, side: int) -> str:
     picture = Image.fromarray(image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image)
     picture.thumbnail((side, side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()

@@ -94,6 +94,12 @@ class OverlapError(ReganError, ValueError):
     advice = "Use the test set of the same prepare_images run, or remove the overlapping images."
 
 
+class AuditFailedError(ReganError, ValueError):
+    """The audit of the synthetic images failed, so that they are not published."""
+
+    advice = "Train, select or filter again, and audit again; the report shows the closest pairs."
+
+
 class StorageAccessError(ReganError, PermissionError):
     """Object storage refuses access: credentials are missing, have expired or do not suffice."""
 

@@ -105,7 +105,7 @@ def import_nvidia(
     origin = {
         "licence": LICENCE,
         "origin": {"sha256": file_hash(Path(file)), "release": official.release, "network": network},
-        "notes": _notes(official) + left_out,
+        "notes": tuple(_notes(official) + left_out),
     }
     _write(Path(output), config, weights, discriminator, pair, origin, started)
     return ImportedGenerator(Path(output), config.size, config.channels, labels, official.release, LICENCE)
@@ -173,7 +173,8 @@ def _write(
     origin: dict[str, Any],
     started: float,
 ) -> None:
-    from regan.artifacts.history import write_step
+    from regan.artifacts.entries import ImportNvidiaEntry
+    from regan.artifacts.entry import write_entry
     from regan.artifacts.output_folder import atomic_folder
     from regan.gan.generator_folder import write_generator
 
@@ -188,8 +189,8 @@ def _write(
             origin=origin,
             discriminator=discriminator,
         )
-        settings = {**config.to_dict(), **origin}
-        write_step(folder, "import_nvidia", {}, settings=settings, seconds=time.monotonic() - started)
+        entry = ImportNvidiaEntry(**origin, configuration=config.to_dict())
+        write_entry(folder, entry, {}, seconds=time.monotonic() - started)
     for note in origin["notes"]:
         _LOG.warning(note)
     _LOG.info("%s", origin["licence"])

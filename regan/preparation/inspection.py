@@ -5,12 +5,12 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from regan.artifacts.pixels import pixel_hash
+from regan.artifacts.rows import GroupedFile, SplitRow
 from regan.common.errors import FilesChangedError, SourceError
 from regan.common.progress import Progress
 from regan.common.text import printable
@@ -139,25 +139,25 @@ def prepared_image(source: Source, image: InspectedImage, *, size: int, channels
     return prepared
 
 
-def split_table(inspection: Inspection, sides: Sequence[str]) -> list[dict[str, Any]]:
+def split_table(inspection: Inspection, sides: Sequence[str]) -> tuple[SplitRow, ...]:
     """Numbers of images and groups, a row for each set and class."""
     rows = []
     for name in (TRAIN, VALIDATION, TEST):
         for label in inspection.classes:
             groups = [i.group for i, side in zip(inspection.images, sides) if (side, i.label) == (name, label)]
-            rows.append({"set": name, "class": label, "images": len(groups), "groups": len(set(groups))})
-    return rows
+            rows.append(SplitRow(set=name, class_=label, images=len(groups), groups=len(set(groups))))
+    return tuple(rows)
 
 
-def group_table(inspection: Inspection, sides: Sequence[str]) -> list[dict[str, Any]]:
+def group_table(inspection: Inspection, sides: Sequence[str]) -> tuple[GroupedFile, ...]:
     """The files of every group that has more than one, for visual inspection."""
     sizes = Counter(image.group for image in inspection.images)
     rows = [
-        {"group": image.group, "class": image.label, "set": side, "file": printable(image.file.name)}
+        GroupedFile(group=image.group, class_=image.label, set=side, file=printable(image.file.name))
         for image, side in zip(inspection.images, sides)
         if sizes[image.group] > 1
     ]
-    return sorted(rows, key=lambda row: (row["group"], row["file"]))
+    return tuple(sorted(rows, key=lambda row: (row.group, row.file)))
 
 
 _CHANGED = (

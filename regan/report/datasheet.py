@@ -1,4 +1,4 @@
-"""The datasheet of a release: what the images are, how they came about, and what they may be used for.
+"""The datasheet of a release: what the images are, how they were made, and what they may be used for.
 
 References:
     Gebru et al., Datasheets for datasets, Communications of the ACM 64 (2021): the questions and their order.
@@ -10,8 +10,16 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from regan.artifacts.entries import (
+    AuditImagesEntry,
+    PrepareImagesEntry,
+    PublishImagesEntry,
+    SelectSnapshotEntry,
+    TrainGanEntry,
+)
 from regan.artifacts.history import Step
 from regan.artifacts.image_set import ImageRow, ImageSet
+from regan.artifacts.rows import SplitRow
 from regan.common.text import UNKNOWN, markdown_text
 from regan.report import formatting as fmt
 from regan.report import provenance_sections, results
@@ -26,7 +34,7 @@ def write_datasheet(
     """Write the datasheet of a published image set as Markdown.
 
     Args:
-        steps: The public history of the release, by id; it holds the comparison and the audit.
+        steps: The public history of the release, by id, with the comparison and the audit.
         images: The image set.
         audit_id: Id of the audit's step.
         output_markdown: The file to write, UTF-8.
@@ -41,6 +49,7 @@ def write_datasheet(
         finalize=lambda value: markdown_text(value, None),
     )
     env.filters |= {"number": fmt.number, "significant": fmt.significant, "plural": fmt.plural}
+    publications = [PublishImagesEntry.of(step) for step in steps.values() if step.verb == PublishImagesEntry.verb]
     text = env.get_template("datasheet.md.j2").render(
         title=title,
         images=images,
@@ -50,10 +59,11 @@ def write_datasheet(
         cards=results.cards(lineage),
         readings=read_control(lineage),
         acceptance=acceptance_text(lineage.candidate.filters),
+        runs=[TrainGanEntry.of(step) for step in lineage.runs],
+        selections=[SelectSnapshotEntry.of(step) for step in lineage.selections],
         real=_real_images(lineage.preparations),
-        audit_rows=[row | {"measure": str(row.get("measure"))} for row in steps[audit_id].tables.get("audit", [])],
-        audit=steps[audit_id],
-        num_copies=max(step.counts.get("num_copies_left_out", 0) for step in steps.values()),
+        audit=AuditImagesEntry.of(steps[audit_id]),
+        num_copies=max((entry.num_copies_left_out for entry in publications), default=0),
         licences=provenance_sections.licences(lineage.making),
         version=steps[audit_id].versions.get("regan", UNKNOWN),
     )
@@ -83,6 +93,6 @@ def _sources(rows: Iterable[ImageRow]) -> list[dict[str, Any]]:
     ]
 
 
-def _real_images(preparations: tuple[Step, ...]) -> list[dict[str, Any]]:
-    rows = [row for step in preparations for row in step.tables.get("split", []) if row.get("set") == "train"]
-    return [row for place, row in enumerate(rows) if row not in rows[:place]]
+def _real_images(preparations: tuple[Step, ...]) -> list[SplitRow]:
+    rows = [row for step in preparations for row in PrepareImagesEntry.of(step).split if row.set == "train"]
+    return list(dict.fromkeys(rows))

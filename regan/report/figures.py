@@ -1,6 +1,6 @@
 """The figures of the report, each from plain numbers to an `<svg>` element."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,11 +8,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from regan.artifacts.entry import Curve
 from regan.common.text import is_number, printable
 from regan.report import formatting as fmt
 from regan.report import svg
 
-# Okabe and Ito's colours, told apart with any colour vision; line styles say the same again.
+# Colours of Okabe and Ito, distinguishable with colour blindness; line styles repeat the distinction.
 COLORS = {"reference": "#0072B2", "candidate": "#C04A00", "control": "#55606B"}
 DASHES = {"reference": "-", "candidate": (0, (6, 2)), "control": (0, (1.2, 1.6))}
 SERIES = ("#0072B2", "#C04A00", "#007A5A", "#8A4F7D")
@@ -23,13 +24,22 @@ _MANY = 60  # points from which on a curve is drawn as its running mean, with th
 
 @dataclass(frozen=True)
 class Difference:
-    """A difference between two classifiers, with its 95 % interval and the role that gives its colour."""
+    """A difference between two classifiers, with its 95 % interval and the role that sets its colour."""
 
     label: str
     value: float
     lower: float
     upper: float
     role: str = "candidate"
+
+
+@dataclass(frozen=True)
+class Distance:
+    """A distance of one snapshot to the real images, with its standard error where it has one."""
+
+    kimg: float
+    value: float
+    standard_error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -43,16 +53,16 @@ class Line:
     dashes: Any = "-"
 
 
-def points(curve: Any) -> tuple[list[float], list[float]]:
-    """x and y of a history's curve, without the points that are no numbers; empty where there is no curve."""
-    if not isinstance(curve, Mapping):
+def points(curve: Curve | None) -> tuple[list[float], list[float]]:
+    """x and y of a curve of the history, without the points that are not numbers; empty where there is no curve."""
+    if curve is None:
         return [], []
-    pairs = [(x, y) for x, y in zip(curve.get("x", []), curve.get("y", [])) if is_number(x) and is_number(y)]
+    pairs = [(x, y) for x, y in zip(curve.x, curve.y) if is_number(x) and is_number(y)]
     return [float(x) for x, _ in pairs], [float(y) for _, y in pairs]
 
 
 def smoothed(y: Sequence[float]) -> np.ndarray:
-    """Running mean over a twenty-fifth of a long curve, float64 `(n,)`; a short one as it is."""
+    """Running mean over 1/25 of a long curve, float64 `(n,)`; a short one unchanged."""
     values = np.asarray(y, np.float64)
     if len(values) < _MANY:
         return values
@@ -61,7 +71,7 @@ def smoothed(y: Sequence[float]) -> np.ndarray:
 
 
 def difference_figure(rows: Sequence[Difference], margin: float, measure: str, name: str) -> str:
-    """Intervals of differences beside zero and the declared margin; the first row is the declared comparison."""
+    """Intervals of differences with zero and the margin; the first row is the primary comparison."""
     with svg.style():
         figure = svg.new_figure(460, 66 + 52 * len(rows))
         ax = figure.add_subplot()
@@ -114,7 +124,7 @@ def line_figure(
     level: tuple[float, str] | None = None,
     y_limits: tuple[float, float] | None = None,
 ) -> str:
-    """Curves over one axis, such as losses over training; `level` is a value to compare with, and its name."""
+    """Curves over one axis, such as losses over training; `level` is a horizontal line, value and name."""
     with svg.style():
         figure = svg.new_figure(460, 260)
         ax = figure.add_subplot()
@@ -131,50 +141,46 @@ def line_figure(
         return svg.render(figure, name, f"{title} over {x_label}: {ends}")
 
 
-def distance_figure(
-    rows: Sequence[Mapping[str, Any]], measure: str, name: str, *, title: str, kept: float | None, floor: float | None
-) -> str:
+def distance_figure(rows: Sequence[Distance], name: str, *, title: str, kept: float, floor: float) -> str:
     """One distance for each snapshot: the kept one marked, and the floor of real against real images."""
-    points = [row for row in rows if is_number(row.get("kimg")) and is_number(row.get(measure))]
-    kimg, values = [row["kimg"] for row in points], [row[measure] for row in points]
-    errors: list[Any] = [row.get(f"{measure}_standard_error") for row in points]
+    kimg, values = [row.kimg for row in rows], [row.value for row in rows]
+    errors: Any = [row.standard_error for row in rows]
     with svg.style():
         figure = svg.new_figure(460, 280)
         ax = figure.add_subplot()
         ax.plot(kimg, values, color=SERIES[0], marker="o", ms=4, lw=1.4)
-        if errors and all(is_number(error) for error in errors):
+        if None not in errors:
             ax.errorbar(kimg, values, yerr=errors, fmt="none", ecolor=SERIES[0], elinewidth=1.2, capsize=2.5)
-        if is_number(floor):
-            _draw_level(ax, float(floor or 0), "floor: real against real")
-        chosen = [point for point in zip(kimg, values) if kept is not None and abs(point[0] - kept) < 1e-6]
+        _draw_level(ax, floor, "floor: real against real")
+        chosen = [point for point in zip(kimg, values) if abs(point[0] - kept) < 1e-6]
         for x, y in chosen:
-            ax.plot([x], [y], "D", color=KEPT, ms=9, mec=svg.PAPER, mew=1.2, label=f"kept: {fmt.number(x, 1)} kimg")
+            ax.plot([x], [y], "D", color=KEPT, ms=9, mec=svg.PAPER, mew=1.2, label=f"selected: {fmt.number(x, 1)} kimg")
         _label(ax, title, "training, kimg (thousand images shown)", "")
         if chosen:
             _legend(ax)
         ax.set_xlim(left=0)
         ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
         said = ", ".join(f"{fmt.significant(y)} at {fmt.number(x, 1)} kimg" for x, y in chosen) or "none marked"
-        return svg.render(figure, name, f"{title} of {len(points)} snapshots; kept: {said}")
+        return svg.render(figure, name, f"{title} of {len(rows)} snapshots; selected: {said}")
 
 
 def roc_figure(
     curves: Sequence[tuple[Line, tuple[float, float] | None]], positive: str, negative: str, name: str
 ) -> str:
-    """ROC curves over the diagonal of guessing; each with the point where its threshold lies, if known."""
+    """ROC curves over the diagonal of chance; each with the point of its threshold, if known."""
     with svg.style():
         figure = svg.new_figure(440, 440)
         ax = figure.add_subplot()
         ax.plot([0, 1], [0, 1], color=svg.RULE, lw=1.2)
         along: Any = {"rotation": 45, "rotation_mode": "anchor", "ha": "center", "va": "top"}
-        ax.text(0.71, 0.7, "guessing", color=svg.MUTED, fontsize=svg.FONT_SIZE - 1, **along)
+        ax.text(0.71, 0.7, "chance", color=svg.MUTED, fontsize=svg.FONT_SIZE - 1, **along)
         for line, operating_point in curves:
             ax.plot(line.x, line.y, color=line.color, ls=line.dashes, label=printable(line.label))
             if operating_point is not None:
                 ax.plot(*operating_point, "o", color=line.color, ms=8, mec=svg.PAPER, mew=1.4)
         ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
-        ax.set_xlabel(printable(f"{negative} images called {positive} (1 − specificity)"))
-        ax.set_ylabel(printable(f"{positive} images found (sensitivity)"))
+        ax.set_xlabel(printable(f"False positive rate: {negative} images classified as {positive}"))
+        ax.set_ylabel(printable(f"Sensitivity: {positive} images classified as {positive}"))
         ax.legend(loc="lower right")
         return svg.render(figure, name, "ROC curves: " + "; ".join(line.label for line, _ in curves))
 

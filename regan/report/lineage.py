@@ -1,23 +1,36 @@
-"""Who is who in a history: the comparison, and what led to each of the classifiers that it compares."""
+"""Roles in a history: the comparison, and the steps that led to each of the classifiers that it compares."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
+from regan.artifacts.entries import (
+    AuditImagesEntry,
+    CompareClassifiersEntry,
+    EvaluateClassifierEntry,
+    FilterImagesEntry,
+    GenerateImagesEntry,
+    PrepareImagesEntry,
+    PublishImagesEntry,
+    SelectSnapshotEntry,
+    TrainClassifierEntry,
+    TrainGanEntry,
+)
+from regan.artifacts.entry import Entry
 from regan.artifacts.history import Step
+from regan.common.errors import WrongArtifactError
 
-COMPARE, AUDIT, PREPARE, PUBLISH = "compare_classifiers", "audit_images", "prepare_images", "publish_images"
-FILTER, GENERATE, SELECT, TRAIN_GAN = "filter_images", "generate_images", "select_snapshot", "train_gan"
-_MAKES_SYNTHETIC = (FILTER, GENERATE)
+_MAKES_SYNTHETIC = (FilterImagesEntry.verb, GenerateImagesEntry.verb)
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One of the compared classifiers, and what led to it.
+    """One of the compared classifiers, and the steps that led to it.
 
     Attributes:
         role: `candidate`, `reference` or `control`.
-        name: What the report calls it: student, teacher, control, candidate or reference.
-        evaluation: The step that let it answer the test images; None where its history is not known.
+        name: Its name in the report: student, teacher, control, candidate or reference.
+        evaluation: The step that tested it; None where its history is not known.
         classifiers: The step that trained it, then those that trained what it started from.
         image_steps: The steps that made the images it was trained on in the last round.
     """
@@ -38,16 +51,25 @@ class Arm:
         """Whether it was trained on synthetic images in the last round."""
         return any(step.verb in _MAKES_SYNTHETIC for step in self.image_steps)
 
-    @property
-    def num_images(self) -> int | None:
-        """How many images it was trained on in the last round; None where the history does not say."""
-        told = self.classifier.counts | self.classifier.figures if self.classifier else {}
-        return told.get("num_images")
+    @cached_property
+    def training(self) -> TrainClassifierEntry | None:
+        """What the step that trained it wrote; None where its history is not known."""
+        return TrainClassifierEntry.of(self.classifier) if self.classifier else None
+
+    @cached_property
+    def test(self) -> EvaluateClassifierEntry | None:
+        """What the step that tested it wrote; None where its history is not known."""
+        return EvaluateClassifierEntry.of(self.evaluation) if self.evaluation else None
 
     @property
-    def filters(self) -> tuple[Step, ...]:
+    def filter_steps(self) -> tuple[Step, ...]:
         """The steps that chose its training images."""
-        return tuple(step for step in self.image_steps if step.verb == FILTER)
+        return tuple(step for step in self.image_steps if step.verb == FilterImagesEntry.verb)
+
+    @cached_property
+    def filters(self) -> tuple[FilterImagesEntry, ...]:
+        """What these steps wrote."""
+        return tuple(FilterImagesEntry.of(step) for step in self.filter_steps)
 
 
 @dataclass(frozen=True)
@@ -56,15 +78,15 @@ class Lineage:
 
     Attributes:
         compare: The comparison that the report is about.
-        candidate: The classifier on trial.
-        reference: The one it is measured against.
+        candidate: The classifier under test.
+        reference: The classifier that it is compared with.
         control: A classifier trained on unfiltered images; None where none was given.
-        audit: The audit of the candidate's images; None where none is known.
+        audit: The audit of the candidate's images; None where there is none.
         preparations: Steps that made image sets of real images.
         runs: Steps that trained the GANs.
         selections: Steps that chose a snapshot.
         generations: Steps that made the candidate's images (the control's where the candidate has none).
-        release: The release that was made last; None before there is one.
+        release: The latest release; None before there is one.
     """
 
     compare: Step
@@ -83,6 +105,16 @@ class Lineage:
         """Reference, candidate and, where there is one, control: the order of the report."""
         return tuple(arm for arm in (self.reference, self.candidate, self.control) if arm is not None)
 
+    @cached_property
+    def comparison(self) -> CompareClassifiersEntry:
+        """What the comparison wrote."""
+        return CompareClassifiersEntry.of(self.compare)
+
+    @cached_property
+    def audit_entry(self) -> AuditImagesEntry | None:
+        """What the audit wrote; None where there is none."""
+        return AuditImagesEntry.of(self.audit) if self.audit else None
+
     @property
     def making(self) -> tuple[Step, ...]:
         """Steps that made the synthetic images, from the GANs to the unfiltered images."""
@@ -96,14 +128,13 @@ class Lineage:
             steps: Every step by id, as `regan.artifacts.history.read_history` gives them.
 
         Raises:
-            ValueError: No step of the history compared classifiers.
+            WrongArtifactError: No step of the history compared classifiers.
         """
-        comparisons = sorted((s for s in steps.values() if s.verb == COMPARE), key=lambda step: step.number)
+        comparisons = _of_verb(steps.values(), CompareClassifiersEntry)
         if not comparisons:
-            raise ValueError(
-                "A report needs the history of a comparison. Received "
-                f"{len(steps)} steps and none of {COMPARE}: {', '.join(steps) or 'none at all'}. "
-                "Run `compare_classifiers` and give its folder."
+            raise WrongArtifactError(
+                "The history contains no comparison of classifiers, which a report needs. Received "
+                f"{len(steps)} steps: {', '.join(steps) or 'none'}. Pass the folder that compare_classifiers wrote."
             )
         compare = comparisons[-1]
         evaluations = {role: next(iter(parents(steps, compare, role)), None) for role in compare.inputs}
@@ -116,11 +147,11 @@ class Lineage:
             reference=reference,
             control=control,
             audit=_audit(steps, compare, candidate),
-            preparations=_of_verb(steps.values(), PREPARE),
-            runs=_of_verb(behind, TRAIN_GAN),
-            selections=_of_verb(behind, SELECT),
+            preparations=_of_verb(steps.values(), PrepareImagesEntry),
+            runs=_of_verb(behind, TrainGanEntry),
+            selections=_of_verb(behind, SelectSnapshotEntry),
             generations=_generations(steps, candidate, control),
-            release=next(iter(_of_verb(steps.values(), PUBLISH)[::-1]), None),
+            release=next(iter(_of_verb(steps.values(), PublishImagesEntry)[::-1]), None),
         )
 
 
@@ -174,17 +205,19 @@ def _audit(steps: Mapping[str, Step], compare: Step, candidate: Arm) -> Step | N
     if given:
         return given[0]
     images = {step.id for step in candidate.image_steps}
-    about = [s for s in steps.values() if s.verb == AUDIT and images & set(s.inputs.get("synthetic", []))]
+    about = [
+        s for s in steps.values() if s.verb == AuditImagesEntry.verb and images & set(s.inputs.get("synthetic", []))
+    ]
     return max(about, key=lambda step: step.number, default=None)
 
 
 def _generations(steps: Mapping[str, Step], candidate: Arm, control: Arm | None) -> tuple[Step, ...]:
     for arm in (candidate, control):
-        found = _of_verb(ancestors(steps, arm.image_steps), GENERATE) if arm else ()
+        found = _of_verb(ancestors(steps, arm.image_steps), GenerateImagesEntry) if arm else ()
         if found:
             return found
     return ()
 
 
-def _of_verb(steps: Iterable[Step], verb: str) -> tuple[Step, ...]:
-    return tuple(sorted((step for step in steps if step.verb == verb), key=lambda step: (step.number, step.id)))
+def _of_verb(steps: Iterable[Step], entry: type[Entry]) -> tuple[Step, ...]:
+    return tuple(sorted((step for step in steps if step.verb == entry.verb), key=lambda step: (step.number, step.id)))

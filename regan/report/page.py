@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, Undefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from regan.artifacts.history import Step
@@ -24,15 +24,16 @@ TEMPLATES = Path(__file__).parent / "templates"
 def write_report(steps: Mapping[str, Step], output_html: Path, *, include_private: bool = True) -> None:
     """Write the report of the last comparison in a history.
 
-    What a history says is shown as text, whatever it holds. Parts that are missing are said to be missing.
+    All text of a history is escaped. Parts that are missing are said to be missing.
 
     Args:
         steps: Every step by id, as `regan.artifacts.history.read_history` gives them.
         output_html: The file to write, UTF-8. The same steps give the same bytes.
-        include_private: Whether to show images of patients, and names of files and folders. Never for publication.
+        include_private: Whether to show images of patients, and names of files and folders. False for publication.
 
     Raises:
-        ValueError: No step of the history compared classifiers.
+        CorruptFileError: A step of the history cannot be read.
+        WrongArtifactError: No step of the history compared classifiers.
     """
     shown = dict(steps) if include_private else without_private(steps)
     Path(output_html).write_text(render_report(shown, private_left_out=not include_private), encoding="utf-8")
@@ -70,11 +71,12 @@ def render_report(steps: Mapping[str, Step], *, private_left_out: bool = False) 
 
 
 def environment() -> Environment:
-    """Templates of the report: HTML is escaped always, and what is missing is said to be not known."""
+    """Templates of the report: HTML is always escaped, and a missing value is shown as not known."""
     env = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=lambda name: name is None or ".html" in name,
-        undefined=_Missing,
+        undefined=StrictUndefined,  # a name that no entry has is an error, never an empty cell
+        finalize=lambda value: UNKNOWN if value is None else value,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
@@ -98,21 +100,14 @@ def environment() -> Environment:
     return env
 
 
-class _Missing(Undefined):
-    """What a row of the history lacks; a deeper look into it is an error still."""
-
-    def __str__(self) -> str:
-        return UNKNOWN
-
-
 def _policy(style: str) -> str:
-    # Nothing is loaded and no script runs; the one style sheet is named by its hash.
+    # Nothing is loaded and no script runs; the one style sheet is allowed by its hash.
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
 
 
 def _marked(value: Any) -> Any:
-    """The same with our own SVG marked as safe; everything else stays text."""
+    """The same with SVG of this package marked as safe; everything else is escaped."""
     if isinstance(value, provenance_sections.Svg):
         return Markup(value)
     if isinstance(value, dict):

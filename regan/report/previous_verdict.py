@@ -1,23 +1,57 @@
-"""The verdict of the run before: the record that is kept of one, and how the next report shows it.
+"""The verdict of the previous run: the record that is kept of one, and how the next report shows it.
 
-It stands beside the new verdict for the eye alone. No figure of a comparison ever depends on it.
+It is shown next to the new verdict for comparison only. No figure of a comparison ever depends on it.
 """
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from regan.common.text import UNKNOWN, is_number
+from regan.artifacts.entries import CompareClassifiersEntry
+from regan.artifacts.entry import as_record, read_record
+from regan.common.errors import CorruptFileError
+from regan.common.text import UNKNOWN
 from regan.report import formatting as fmt
 from regan.report.lineage import Lineage
 
 FORMAT = 1
 VERDICT = "verdict.json"
-_TEXTS = ("verdict", "sentence", "endpoint", "positive_class", "date", "data_version", "run_key", "regan", "test_set")
-_NUMBERS = ("margin", "difference", "lower", "upper")
-_COUNTS = ("num_images", "num_positive", "num_negative")
+
+
+@dataclass(frozen=True)
+class KeptVerdict:
+    """What is kept of a comparison; the fields are those of `CompareClassifiersEntry`, besides date and version.
+
+    Attributes:
+        date: Day of the comparison, `2026-10-01`.
+        regan: Version of regan.
+    """
+
+    verdict: str
+    sentence: str
+    endpoint: str
+    positive_class: str
+    data_version: str
+    run_key: str
+    test_set: str
+    margin: float
+    difference: float
+    lower: float
+    upper: float
+    num_images: int
+    num_positive: int
+    num_negative: int
+    date: str
+    regan: str
+
+    @classmethod
+    def of(cls, comparison: CompareClassifiersEntry, *, date: str, regan: str) -> "KeptVerdict":
+        """The record of a comparison."""
+        own = {one.name: getattr(comparison, one.name, None) for one in fields(cls)}
+        return read_record(cls, own | {"date": date, "regan": regan}, "the comparison")
 
 
 def test_set_name(sha256: Iterable[str]) -> str:
@@ -25,51 +59,53 @@ def test_set_name(sha256: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(sha256)).encode()).hexdigest()
 
 
-def write_verdict(folder: Path, record: Mapping[str, Any], last: Mapping[str, Any] | None, *, finished: bool) -> None:
+def write_verdict(folder: Path, record: KeptVerdict, last: KeptVerdict | None, *, finished: bool) -> None:
     """Write `verdict.json`.
 
     Args:
-        folder: Where to.
-        record: Settings, counts and figures of a comparison, `date` and version of `regan`; what is no part of a
-            verdict stays out.
+        folder: Folder to write to.
+        record: The new verdict.
         last: The verdict before it, which is kept for a run that is repeated.
-        finished: Whether nothing is left to be done for this run: a release may still follow.
+        finished: Whether nothing is left to be done for this run; False where a release may follow.
     """
-    before = dict(last) if last else None
-    told = _checked(record) | {"format": FORMAT, "before": before, "finished": finished}
-    (folder / VERDICT).write_text(json.dumps(told, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    content = as_record(record) | {
+        "format": FORMAT,
+        "before": as_record(last) if last else None,
+        "finished": finished,
+    }
+    _write(folder / VERDICT, content)
 
 
 def finish_verdict(folder: Path, run_key: str) -> bool:
-    """Note that a run left nothing to be done.
+    """Mark a run as finished.
 
     Args:
-        folder: Where `write_verdict` wrote its verdict.
+        folder: Folder with `verdict.json`.
         run_key: Key of the run.
 
     Returns:
-        Whether the note was made: not where the verdict is another run's, or has the note.
+        Whether the file was changed: not where the verdict is another run's, or is marked already.
     """
     path = folder / VERDICT
     found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     if found.get("run_key") != run_key or found.get("finished"):
         return False
-    path.write_text(json.dumps(found | {"finished": True}, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    _write(path, found | {"finished": True})
     return True
 
 
-def read_verdict(folder: Path, run_key: str) -> dict[str, Any] | None:
+def read_verdict(folder: Path, run_key: str) -> KeptVerdict | None:
     """Read the last verdict of another run.
 
     Args:
-        folder: Where `write_verdict` wrote it.
+        folder: Folder with `verdict.json`.
         run_key: Key of the present run. Where the verdict is its own, as when a run is repeated, the one before counts.
 
     Returns:
-        Its fields, or None where there was none.
+        The verdict; None where there was none.
 
     Raises:
-        ValueError: It cannot be read, or another version of regan wrote it.
+        CorruptFileError: The file cannot be read, or another version of regan wrote it.
     """
     try:
         found = json.loads((folder / VERDICT).read_text(encoding="utf-8"))
@@ -77,68 +113,62 @@ def read_verdict(folder: Path, run_key: str) -> dict[str, Any] | None:
             raise ValueError(f"it has format {found['format']!r}")
         if run_key and found["run_key"] == run_key:
             found = found["before"]
-        return None if found is None else _checked(found)
+        return None if found is None else read_record(KeptVerdict, found, VERDICT)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"`{VERDICT}` must be a verdict of format {FORMAT}: {error}") from error
+        raise CorruptFileError(f"{VERDICT} is not a verdict of format {FORMAT}: {error}") from error
 
 
 def last_verdict(lineage: Lineage) -> dict[str, Any] | None:
-    """For the page: both verdicts line by line and what differs; None where no last verdict was looked for."""
-    now, counts, figures = lineage.compare.settings, lineage.compare.counts, lineage.compare.figures
-    if "last_verdict" not in now:
+    """For the page: both verdicts line by line and their differences; None where no last verdict was read."""
+    comparison = lineage.comparison
+    if comparison.last_verdict is None:
         return None
-    last = now["last_verdict"]
-    if not last:
+    if not comparison.last_verdict:
         return {"rows": [], "date": "", "differs": ""}
-    new = dict(now) | dict(counts) | dict(figures) | {"regan": lineage.compare.versions.get("regan", UNKNOWN)}
+    last = read_record(KeptVerdict, comparison.last_verdict, "last_verdict of the comparison")
+    new = KeptVerdict.of(comparison, date="", regan=lineage.compare.versions.get("regan", UNKNOWN))
     rows = [
         {"term": term, "new": write(new), "last": write(last), "differs": write(new) != write(last)}
         for term, write in _ROWS.items()
     ]
-    told = [row for row in rows if {row["new"], row["last"]} != {"not told"}]
-    return {"rows": told, "date": str(last.get("date", UNKNOWN)), "differs": _differs(new, last)}
+    shown = [row for row in rows if {row["new"], row["last"]} != {_NOT_GIVEN}]
+    return {"rows": shown, "date": last.date, "differs": _differs(new, last)}
 
 
-def _checked(found: Mapping[str, Any]) -> dict[str, Any]:
-    """The known fields; ValueError where one is of another kind, because the page and the history show them."""
-    record = {name: found[name] for name in (*_TEXTS, *_NUMBERS, *_COUNTS)}
-    wrong = [name for name in _TEXTS if not isinstance(record[name], str)]
-    wrong += [name for name in (*_NUMBERS, *_COUNTS) if not is_number(record[name])]
-    if wrong:
-        raise ValueError(f"{', '.join(wrong)} is not what it should be")
-    return record
+_NOT_GIVEN = "not given"
 
 
-def _difference(of: Mapping[str, Any]) -> str:
-    return f"{fmt.signed(of.get('difference'))} ({fmt.interval(of.get('lower'), of.get('upper'), sign=True)})"
-
-
-def _test_images(of: Mapping[str, Any]) -> str:
-    return f"{fmt.number(of.get('num_images'))} ({fmt.number(of.get('num_positive'))} {of.get('positive_class')})"
+def _difference(of: KeptVerdict) -> str:
+    return f"{fmt.signed(of.difference)} ({fmt.interval(of.lower, of.upper, sign=True)})"
 
 
 _ROWS = {
-    "Verdict": lambda of: fmt.sentence_case(str(of.get("verdict"))),
+    "Verdict": lambda of: fmt.sentence_case(of.verdict),
     "Difference, 95 % interval": _difference,
-    "Endpoint": lambda of: fmt.MEASURES.get(str(of.get("endpoint")), str(of.get("endpoint"))),
-    "Margin": lambda of: fmt.number(of.get("margin"), 2),
-    "Test images": _test_images,
-    "Data version": lambda of: str(of.get("data_version") or "not told"),
-    "RaGAN": lambda of: str(of.get("regan")),
+    "Endpoint": lambda of: fmt.MEASURES.get(of.endpoint, of.endpoint),
+    "Margin": lambda of: fmt.number(of.margin, 2),
+    "Test images": lambda of: f"{fmt.number(of.num_images)} ({fmt.number(of.num_positive)} {of.positive_class})",
+    "Data version": lambda of: of.data_version or _NOT_GIVEN,
+    "RaGAN": lambda of: of.regan,
 }
 
 
-def _differs(new: Mapping[str, Any], last: Mapping[str, Any]) -> str:
-    """One or two sentences: what else than the classifiers is not the same, and what that means."""
-    changed = [
-        name
-        for name, key in (("the endpoint", "endpoint"), ("the margin", "margin"), ("the data", "data_version"))
-        if new.get(key) != last.get(key)
-    ]
-    if new.get("test_set") == last.get("test_set"):
-        told = f"What differs: {' and '.join(changed)}. " if changed else ""
-        return f"{told}Both rest on the same test images."
-    more = new.get("num_images", 0) - last["num_images"]
+def _differs(new: KeptVerdict, last: KeptVerdict) -> str:
+    """One or two sentences: what besides the classifiers differs, and what that means."""
+    pairs = {
+        "the endpoint": (new.endpoint, last.endpoint),
+        "the margin": (new.margin, last.margin),
+        "the data": (new.data_version, last.data_version),
+    }
+    changed = [name for name, (now, before) in pairs.items() if now != before]
+    if new.test_set == last.test_set:
+        others = f"What differs: {' and '.join(changed)}. " if changed else ""
+        return f"{others}Both verdicts rest on the same test images."
+    more = new.num_images - last.num_images
     number = f"{fmt.plural(abs(more), 'image')} {'more' if more > 0 else 'fewer'}" if more else "as many"
     listed = ", ".join([*changed, f"the test images ({number})"])
-    return f"What differs: {listed}. So a change from one verdict to the other may come from the test images alone."
+    return f"What differs: {listed}. So the verdict may have changed because of the test images alone."
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")

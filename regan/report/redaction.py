@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from regan.artifacts.entries import PublishImagesEntry
 from regan.artifacts.history import Step
-from regan.report.lineage import PUBLISH
 
 LEFT_OUT = "left out of the published copy"
 # Settings that name places on the disk or in the storage of those who made the images, which often name patients.
@@ -22,7 +22,7 @@ _PLACES = frozenset(
 # Settings that speak of the patients of one place: text that a person may have written, and hashes of their images.
 _OF_PATIENTS = frozenset({"data_version", "test_set", "last_verdict"})
 _HASH = re.compile(r"[0-9a-f]{16,64}")
-_LICENCES = frozenset({"license", "licence", "weights_license", "weights_licence"})
+LICENCES = frozenset({"license", "licence", "weights_license", "weights_licence"})
 
 
 def without_private(steps: Mapping[str, Step]) -> dict[str, Step]:
@@ -33,7 +33,7 @@ def without_private(steps: Mapping[str, Step]) -> dict[str, Step]:
     return {
         name: replace(
             step,
-            thumbnails=step.thumbnails if step.verb == PUBLISH else {},
+            thumbnails=step.thumbnails if step.verb == PublishImagesEntry.verb else {},
             private_tables={},
             private_thumbnails={},
             settings=public_settings(step.settings),
@@ -55,7 +55,7 @@ def _public(key: str, value: Any) -> Any:
         return public_settings(value)
     if isinstance(value, list | tuple):
         return [_public(key, item) for item in value]
-    if not isinstance(value, str) or value == "" or key in _LICENCES:
+    if not isinstance(value, str) or value == "" or key in LICENCES:
         return value
     if _HASH.fullmatch(value):
         return value

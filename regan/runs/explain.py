@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from regan.artifacts.entries import ENTRIES
 from regan.common.files import atomic_write
 from regan.common.text import duration, is_number, markdown_table, markdown_text, one_line, printable
 from regan.runs.error_table import CANCELLED, UNKNOWN, Cause, causes_in
@@ -32,15 +33,6 @@ _MOST_ERROR = 16_000  # characters of the error text that are searched for cause
 _LONGEST_ERROR = 4_000  # of those, printed
 _GOOD, _STOPPED = ("SUCCEEDED", "COMPLETE", "COMPLETED"), ("CANCELLED", "CANCELED", "CANCELLING")
 
-_FIGURES = {
-    "prepare_images": ("num_refused", "num_duplicates", "num_label_conflicts"),
-    "train_gan": ("kimg", "images_per_second"),
-    "select_snapshot": ("kimg", "kernel_distance", "frechet_distance"),
-    "train_classifier": ("validation_auc", "num_epochs", "num_images"),
-    "evaluate_classifier": ("auc", "accuracy", "sensitivity", "specificity"),
-    "audit_images": ("num_memorised", "precision", "recall", "coverage"),
-    "compare_classifiers": ("difference", "lower", "upper"),
-}
 # All text between the last punctuation mark and the suffix is removed: file names may have spaces, and name patients.
 _IMAGE_FILE = re.compile(r"[^\n:;\"'`()\[\]]{0,300}\.(?:png|jpe?g|bmp|tiff?|dcm|dicom|gif|zip)\b", re.IGNORECASE)
 _SECRET = re.compile(
@@ -177,7 +169,8 @@ def _read_json(uri: str) -> dict[str, object]:
 def _figures(verb: str, found: object) -> dict[str, float]:
     if not isinstance(found, dict):
         return {}
-    names = [name for name in _FIGURES.get(verb, tuple(found)) if re.fullmatch(r"[a-z0-9_]{1,40}", name)]
+    wanted = ENTRIES[verb].headline if verb in ENTRIES else ()
+    names = [name for name in wanted or tuple(found) if re.fullmatch(r"[a-z0-9_]{1,40}", name)]
     return {name: found[name] for name in [name for name in names if is_number(found.get(name))][:_MOST_FIGURES]}
 
 

@@ -237,7 +237,8 @@ def _write(
     needed: "Bytes | None",
     seconds: float,
 ) -> None:
-    from regan.artifacts.history import write_step
+    from regan.artifacts.entries import PreflightEntry
+    from regan.artifacts.entry import write_entry
     from regan.common.text import markdown_text
     from regan.runs.checks import markdown_table
 
@@ -248,9 +249,8 @@ def _write(
     (folder / "preflight.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     page = f"# Preflight\n\n{markdown_text(found.sentence)}\n\n{markdown_table(checks)}"
     (folder / "preflight.md").write_text(page, encoding="utf-8")
-    counts = {} if source.num_images is None else {"images": source.num_images}
-    figures = {"bytes": needed.total} if needed else {}
-    write_step(folder, "preflight", {}, settings=outcome, counts=counts, figures=figures, seconds=seconds)
+    entry = PreflightEntry(**outcome, images=source.num_images, bytes=needed.total if needed else None)
+    write_entry(folder, entry, {}, seconds=seconds)
 
 
 def _told(name: str, found: str) -> "Check":

@@ -1,4 +1,4 @@
-"""Measure how close synthetic images are to real ones, how varied they are, and whether they copy patients."""
+"""Audit synthetic images: fidelity, diversity and copies of training images."""
 
 import csv
 import json
@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from regan.common.errors import OverlapError, SettingError, WrongArtifactError
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -18,23 +20,23 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("regan")
 AUDIT, MEASURES, NEAREST = "audit.json", "measures.csv", "nearest.csv"
 FORMAT = 1
-_NUM_PAIRS = 16
+_NUM_PAIRS = 16  # closest pairs shown in the report
 
 
 @dataclass(frozen=True)
 class AuditedImages:
-    """Result of `audit_images`. Every figure stands beside its real-versus-real floor in `audit.json`.
+    """Result of `audit_images`. `audit.json` has the real-versus-real floor of every figure.
 
     Attributes:
         path: Folder with `audit.json`, `measures.csv`, `nearest.csv` and the history.
-        verdict: `failed` when more images are memorised than allowed, else `passed`.
+        verdict: `failed` if more images are memorised than allowed, otherwise `passed`.
         kernel_distance: To the training images; 0 on average for real images.
-        frechet_distance: To the training images, at as many images as were held out.
-        precision: Share of synthetic images that look real, 0 to 1.
-        recall: Share of the training images' variety that synthetic images reach, 0 to 1.
-        density: How often synthetic images lie where training images are dense; about 1 for real images.
+        frechet_distance: To the training images, at the number of held-out images.
+        precision: Share of synthetic images within the manifold of real images, 0 to 1.
+        recall: Share of training images within the manifold of synthetic images, 0 to 1.
+        density: How densely synthetic images lie among training images; about 1 for real images.
         coverage: Share of training images with a synthetic image nearby, 0 to 1.
-        num_memorised: Synthetic images that copy a training image.
+        num_memorised: Number of synthetic images that are copies of a training image.
     """
 
     path: Path
@@ -58,12 +60,12 @@ def audit_images(
     max_memorised: float = 0.01,
     seed: int = 0,
 ) -> AuditedImages:
-    """Measure how close synthetic images are to real ones, how varied they are, and whether they copy patients.
+    """Audit synthetic images: how close to real ones and how diverse they are, and whether they copy training images.
 
-    Distances and coverage are shown beside a floor: the same measure between training and validation images. The one
-    limit is on copies. A synthetic image counts as memorised when its nearest training image, after mirroring and small
-    shifts, is far nearer than training images are to held-out patients: below the lower quartile of the held-out ratios
-    by three interquartile ranges, and under 3/4 of their median, at 32 x 32 or at full size.
+    Distances and coverage are reported with a floor: the same measure between training and validation images. The only
+    limit is on copies. A synthetic image counts as memorised if its nearest training image, after mirroring and small
+    shifts, is much nearer than training images are to held-out images: three interquartile ranges below the lower
+    quartile of the held-out ratios, and below 3/4 of their median, at 32 x 32 or at full size.
 
     Args:
         synthetic: Image set to audit.
@@ -79,13 +81,15 @@ def audit_images(
         The verdict and the main figures.
 
     Raises:
-        FileNotFoundError: An input is missing.
-        FileExistsError: `audit` holds something already.
-        ValueError: A setting is out of range, the sets do not fit each other, or validation images are training images.
+        NoFilesError: An input is missing.
+        OutputExistsError: `audit` is not empty.
+        SettingError: A setting is out of range.
+        WrongArtifactError: The image sets do not fit each other.
+        OverlapError: Validation images overlap with training images.
     """
     started = time.monotonic()
     if not 0 <= max_memorised <= 1:
-        raise ValueError(f"`max_memorised` must be between 0 and 1. Received max_memorised={max_memorised}.")
+        raise SettingError(f"max_memorised={max_memorised} is out of range: use 0 to 1.")
     from regan.artifacts.image_set import ImageSet
     from regan.artifacts.output_folder import atomic_folder, require_empty_output
     from regan.quality.audit import audit as audit_sets
@@ -112,7 +116,7 @@ def audit_images(
         _write_tables(folder, sets, found, {"format": FORMAT, "verdict": found.verdict} | figures | settings)
         inputs = {"synthetic": synthetic, "train": train, "validation": validation}
         _write_history(folder, inputs, sets, found, settings, figures, time.monotonic() - started)
-    _LOG.info("Audit %s: %d of %d images memorised", found.verdict, figures["num_memorised"], len(sets.synthetic))
+    _LOG.info("Audit %s: %d of %d images are memorised", found.verdict, figures["num_memorised"], len(sets.synthetic))
     names = [one.name for one in fields(AuditedImages) if one.name not in ("path", "verdict")]
     return AuditedImages(path=Path(audit), verdict=found.verdict, **{name: figures[name] for name in names})
 
@@ -127,41 +131,40 @@ class _Sets:
 def _require_fit(sets: _Sets) -> None:
     kinds = {name: (one.size, one.channels) for name, one in vars(sets).items()}
     if len(set(kinds.values())) > 1:
-        raise ValueError(
-            "All image sets must have the same size and channels. Received "
-            + ", ".join(f"{name} with {size} pixels and {channels}" for name, (size, channels) in kinds.items())
+        raise WrongArtifactError(
+            "The image sets have different sizes or channels: "
+            + ", ".join(f"{name} {size} pixels, {channels} channels" for name, (size, channels) in kinds.items())
             + ". Prepare the images again at the generator's size."
         )
     unknown = {row.label for row in sets.synthetic.rows} - {row.label for row in sets.train.rows}
     if unknown:
-        raise ValueError(
-            "Every class of the synthetic images must occur among the training images. "
-            f"Received {', '.join(sorted(unknown))} in {sets.synthetic.path} only."
+        raise WrongArtifactError(
+            f"The synthetic images in {sets.synthetic.path} have classes that the training images lack: "
+            f"{', '.join(sorted(unknown))}. Pass the images that trained the generator as `train`."
         )
 
 
 def _require_disjoint(sets: _Sets) -> None:
-    """Held-out images must be held out, and the images that trained the generator be the ones compared with."""
+    """Check that validation images did not train the generator, and that all of its training images are compared."""
     trained = {row.sha256 for row in sets.train.rows}
     groups = {row.group for row in sets.train.rows} - {""}
     leaked = [row for row in sets.validation.rows if row.sha256 in trained or row.group in groups]
     if leaked:
-        raise ValueError(
-            "Validation images must be held out: they say how near unknown patients come. Received "
-            f"{len(leaked)} of {len(sets.validation)} that are training images or share a group with them, such as "
-            f"{leaked[0].name}. Prepare the images again."
+        raise OverlapError(
+            f"Validation images overlap with training images ({len(leaked)} of {len(sets.validation)} images, such as "
+            f"{leaked[0].name}): the audit needs held-out images. Prepare the images again."
         )
     missing = {sha256 for sha256, _ in sets.synthetic.training_index()} - trained
     missing -= {row.sha256 for row in sets.validation.rows}
     if missing:
-        raise ValueError(
-            "`train` must hold the images that trained the generator, or copies of the others are not found. Received "
-            f"{sets.train.path}, which lacks {len(missing)} of them. Audit against the image set that train_gan used."
+        raise WrongArtifactError(
+            f"{len(missing)} training images of the generator are missing in {sets.train.path}, so that copies of them "
+            "would not be found. Pass the image set that train_gan used as `train`."
         )
 
 
 def _figures(found: "Audit") -> dict[str, Any]:
-    """Values and floors by name; a floor that could not be measured is left out."""
+    """Values and floors by name, without floors that could not be measured."""
     figures: dict[str, Any] = {row.measure: row.value for row in found.rows}
     figures |= {f"floor_{row.measure}": row.floor for row in found.rows if row.floor is not None}
     figures["kernel_distance_standard_error"] = found.kernel_standard_error
@@ -217,22 +220,29 @@ def _write_history(
     figures: Mapping[str, Any],
     seconds: float,
 ) -> None:
-    from regan.artifacts.history import write_step
+    from regan.artifacts.entries import NEAREST_REAL, NEAREST_SYNTHETIC, AuditImagesEntry
+    from regan.artifacts.entry import names_of, write_entry
+    from regan.artifacts.rows import AuditRow
 
-    counts = {f"num_{name}": len(one) for name, one in vars(sets).items()}
+    own = {name: figures[name] for name in names_of(AuditImagesEntry, "figures")}
+    entry = AuditImagesEntry(
+        **settings,
+        num_synthetic=len(sets.synthetic),
+        num_train=len(sets.train),
+        num_validation=len(sets.validation),
+        **own,
+        measures={name: value for name, value in figures.items() if name not in own},
+        audit=tuple(AuditRow(**asdict(row)) for row in found.rows),
+    )
     pairs = found.closest(_NUM_PAIRS)
-    # A copy of a patient's image is a patient's image: only new pictures are shown in public.
+    # A copy of a patient's image is private like that image.
     copied = bool(found.memorised[pairs].any())
-    synthetic = {"nearest_synthetic": _sheet(sets.synthetic, pairs.tolist())}
-    real = {"nearest_real": _sheet(sets.train, found.nearest.index[pairs].tolist())}
-    write_step(
+    synthetic = {NEAREST_SYNTHETIC: _sheet(sets.synthetic, pairs.tolist())}
+    real = {NEAREST_REAL: _sheet(sets.train, found.nearest.index[pairs].tolist())}
+    write_entry(
         folder,
-        "audit_images",
+        entry,
         inputs,
-        settings=settings,
-        counts=counts,
-        figures=figures,
-        tables={"audit": [asdict(row) for row in found.rows]},
         thumbnails={} if copied else synthetic,
         private_thumbnails=real | (synthetic if copied else {}),
         seconds=seconds,

@@ -1,36 +1,34 @@
-"""Evaluate a classifier on images that it has never met."""
+"""Evaluate a classifier on held-out test images."""
 
-import csv
 import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
 
     from regan.artifacts.image_set import ImageSet
     from regan.classifier.prediction import Classifier
+    from regan.statistics.predictions import Predictions
 
-PREDICTIONS = "predictions.csv"
 METRICS = "metrics.json"
-COLUMNS = ("sha256", "group", "label", "probability", "predicted", "positive_class")
 
 
 @dataclass(frozen=True)
 class EvaluatedClassifier:
-    """Where the predictions lie, and their main figures.
+    """Result of `evaluate_classifier`.
 
     Attributes:
         path: Folder with `predictions.csv`, `metrics.json` and history.
         auc: Area under the ROC curve.
-        accuracy: Share of right answers.
-        sensitivity: Share of positive images that were called positive.
-        specificity: Share of negative images that were called negative.
+        accuracy: Share of correctly classified images.
+        sensitivity: Share of positive images that were classified as positive.
+        specificity: Share of negative images that were classified as negative.
         num_images: Number of images.
         classes: Negative and positive class.
-        confusion_matrix: Images by true class (rows) and answer (columns), both in the order of `classes`.
+        confusion_matrix: Number of images by true class (rows) and prediction (columns), in the order of `classes`.
     """
 
     path: Path
@@ -44,7 +42,7 @@ class EvaluatedClassifier:
 
 
 def evaluate_classifier(classifier: str | Path, images: str | Path, predictions: str | Path) -> EvaluatedClassifier:
-    """Evaluate a classifier on images that it has never met, at the threshold fixed when it was trained.
+    """Evaluate a classifier on held-out test images, at the threshold fixed when it was trained.
 
     Args:
         classifier: Classifier that `train_classifier` wrote.
@@ -57,11 +55,15 @@ def evaluate_classifier(classifier: str | Path, images: str | Path, predictions:
         Path, area under the ROC curve, accuracy, sensitivity, specificity, number of images.
 
     Raises:
-        FileNotFoundError: An input is missing.
-        FileExistsError: `predictions` holds something already.
-        ValueError: The images leak, are of another kind, repeat each other, or lack a class.
+        NoFilesError: An input is missing.
+        OutputExistsError: `predictions` is not empty.
+        OverlapError: Test images overlap with images that trained or tuned the classifier.
+        WrongArtifactError: The images have another size, other channels or other classes than the classifier, or
+            contain duplicates.
+        TooFewImagesError: A class has no images.
     """
-    from regan.artifacts.history import write_step
+    from regan.artifacts.entries import EvaluateClassifierEntry
+    from regan.artifacts.entry import Curve, write_entry
     from regan.artifacts.image_set import ImageSet
     from regan.artifacts.output_folder import atomic_folder
 
@@ -76,28 +78,19 @@ def evaluate_classifier(classifier: str | Path, images: str | Path, predictions:
         probabilities = model.probabilities(batch for batch, _ in image_set.batches(256))
         positive = [row.label == model.positive_class for row in image_set.rows]
         figures = asdict(measure(probabilities, positive, model.threshold))
-        _write_predictions(folder / PREDICTIONS, model, image_set, probabilities)
-        settings = {"positive_class": model.positive_class, "classes": model.classes, "classifier": model.hash}
+        _predictions(model, image_set, probabilities).write(folder)
+        settings: dict[str, Any] = {
+            "positive_class": model.positive_class,
+            "classes": model.classes,
+            "classifier": model.hash,
+        }
         metrics = figures | settings | {"num_images": len(image_set)}
         (folder / METRICS).write_text(json.dumps(metrics, indent=1, sort_keys=True) + "\n")
         false_positive_rate, sensitivity = roc_points(probabilities, positive)
-        write_step(
-            folder,
-            "evaluate_classifier",
-            {"classifier": classifier, "images": images},
-            settings=settings,
-            counts={"num_images": len(image_set)},
-            figures=figures,
-            curves={
-                "roc": {
-                    "x": false_positive_rate,
-                    "y": sensitivity,
-                    "x_label": "false positive rate",
-                    "y_label": "sensitivity",
-                }
-            },
-            seconds=time.monotonic() - started,
-        )
+        roc = Curve(false_positive_rate, sensitivity, x_label="false positive rate", y_label="sensitivity")
+        entry = EvaluateClassifierEntry(**settings, num_images=len(image_set), **figures, roc=roc)
+        inputs = {"classifier": classifier, "images": images}
+        write_entry(folder, entry, inputs, seconds=time.monotonic() - started)
     main = {name: figures[name] for name in ("auc", "accuracy", "sensitivity", "specificity")}
     return EvaluatedClassifier(
         Path(predictions),
@@ -119,6 +112,7 @@ def _require_fit(classifier: str | Path, images: "ImageSet") -> None:
         require_kind_of_model,
         require_unique,
     )
+    from regan.common.errors import OverlapError
 
     model = read_model(classifier, "classifier")
     require_kind_of_model(images, "images", model["size"], model["channels"], model["classes"])
@@ -126,19 +120,27 @@ def _require_fit(classifier: str | Path, images: "ImageSet") -> None:
     require_unique(images, "images")
     leaked = images_in_index(images.rows, read_training_index(classifier))
     if leaked:
-        raise ValueError(
-            "A classifier is evaluated on images that it has never met. Received "
-            f"{len(leaked)} of {len(images)} images in {images.path} that trained {classifier}, chose its weights or "
-            f"threshold, or share a group with such images; first {leaked[0].name} (sha256 {leaked[0].sha256[:12]}, "
-            f"group {leaked[0].group or 'none'}). Use the test set that `prepare_images` split off."
+        raise OverlapError(
+            f"Test images overlap with training data ({len(leaked)} of {len(images)} images): those of {images.path} "
+            f"trained {classifier}, set its weights or threshold, or share a group with such images. The first is "
+            f"{leaked[0].name} (sha256 {leaked[0].sha256[:12]}, group {leaked[0].group or 'none'}). Use the test set "
+            "that prepare_images wrote."
         )
 
 
-def _write_predictions(path: Path, model: "Classifier", images: "ImageSet", probabilities: "np.ndarray") -> None:
+def _predictions(model: "Classifier", images: "ImageSet", probabilities: "np.ndarray") -> "Predictions":
+    """One row an image, in the order of the image set; probabilities are float64 `(n,)`, of the positive class."""
+    import numpy as np
+
+    from regan.statistics.predictions import Predictions
+
     negative, positive = model.classes
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for row, probability in zip(images.rows, probabilities.tolist()):
-            predicted = positive if probability >= model.threshold else negative
-            writer.writerow((row.sha256, row.group, row.label, repr(probability), predicted, positive))
+    return Predictions(
+        sha256=np.array([row.sha256 for row in images.rows]),
+        group=np.array([row.group for row in images.rows]),
+        label=np.array([row.label == positive for row in images.rows]),
+        probability=probabilities,
+        predicted=probabilities >= model.threshold,
+        positive_class=positive,
+        negative_class=negative,
+    )

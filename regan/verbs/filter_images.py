@@ -1,10 +1,12 @@
-"""Keep the synthetic images that a rule accepts."""
+"""Filter synthetic images by a rule."""
 
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from regan.common.errors import SettingError, TooFewImagesError, WrongArtifactError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -13,12 +15,20 @@ if TYPE_CHECKING:
     from regan.classifier.prediction import Classifier
     from regan.common.progress import Progress
 
-_SHEET_BYTES = 32_768  # pixels of one contact sheet: four of them fit into a step of the history
+_SHEET_BYTES = 32_768  # of pixels in one contact sheet: four sheets fit into the 200 kB of a history step
 
 
 @dataclass(frozen=True)
 class FilteredImages:
-    """Where the kept images lie, how many there are, and which share of each class was accepted."""
+    """Result of `filter_images`.
+
+    Attributes:
+        path: The image set.
+        num_images: Number of images in it.
+        per_class: Number of images of each class.
+        acceptance_negative: Accepted share of the negative images, 0 to 1.
+        acceptance_positive: Accepted share of the positive images, 0 to 1.
+    """
 
     path: Path
     num_images: int
@@ -29,7 +39,7 @@ class FilteredImages:
 
 @dataclass(frozen=True)
 class _Offer:
-    """Images of one class from some sets, and what becomes of them. Arrays are bool, one entry an image."""
+    """Candidate images of one class from several sets, and which are unique, accepted and kept; bool `(n,)` arrays."""
 
     label: str
     sets: "list[ImageSet]"
@@ -60,9 +70,9 @@ def filter_images(
     per_class: int = 0,
     seed: int = 0,
 ) -> FilteredImages:
-    """Keep the synthetic images that a rule accepts, equally many of each class.
+    """Keep the synthetic images that a rule accepts, the same number of each class.
 
-    Images with the same pixels are offered once; the same picture in both classes is offered to neither.
+    Of images with the same pixels, only one is considered; an image that is in both classes is dropped.
 
     Args:
         negative: Image set of the negative class, or several from parallel steps.
@@ -77,12 +87,14 @@ def filter_images(
         seed: Seed of classifier training, and of the choice of images among those that pass the filter.
 
     Returns:
-        Path, images in all and per class, and the accepted share of each class.
+        Path, number of images in total and per class, and the accepted share of each class.
 
     Raises:
-        FileNotFoundError: An input is missing.
-        FileExistsError: `images` holds something already.
-        ValueError: A setting is unknown, the inputs do not fit each other, or too few images were accepted.
+        NoFilesError: An input is missing.
+        OutputExistsError: `images` is not empty.
+        SettingError: A setting is unknown or out of range.
+        WrongArtifactError: The inputs do not fit each other.
+        TooFewImagesError: Too few images were accepted.
     """
     from regan.artifacts.output_folder import atomic_folder
     from regan.classifier.filtering import NONE, images_per_class
@@ -118,14 +130,14 @@ def _require_settings(rule: str, confidence: float, per_class: int) -> None:
     from regan.classifier.filtering import RULES
 
     if rule not in RULES:
-        raise ValueError(f"`rule` must be one of {', '.join(RULES)}. Received rule={rule!r}.")
+        raise SettingError(f"Unknown rule={rule!r}: use one of {', '.join(RULES)}.")
     if not 0.5 <= confidence <= 1:
-        raise ValueError(
-            "`confidence` is the least probability of an image's own class and must lie between 0.5 and 1. "
-            f"Received confidence={confidence}."
+        raise SettingError(
+            f"confidence={confidence} is out of range: it is the minimum probability of an image's own class. Use 0.5 "
+            "to 1."
         )
     if per_class < 0:
-        raise ValueError(f"`per_class` must be 0 (as many as there are) or more. Received per_class={per_class}.")
+        raise SettingError(f"per_class={per_class} is negative: use 0 (as many as possible) or more.")
 
 
 def _open_sets(
@@ -141,16 +153,16 @@ def _open_sets(
     }
     for argument, sets in opened.items():
         if not sum(map(len, sets)):
-            raise ValueError(f"`{argument}` must name at least one image set with images. Received none.")
+            raise TooFewImagesError(f"No images in `{argument}`. Pass at least one image set that contains images.")
     numbered = {f"{argument}[{i}]": s for argument, sets in opened.items() for i, s in enumerate(sets)}
     require_same_kind(numbered)
     classes = opened["negative"][0].classes
     for name, image_set in numbered.items():
         label = classes[name.startswith("positive")]
         if image_set.counts[label] != len(image_set):
-            raise ValueError(
-                f"`{name}` must hold images of {label} only. Received {image_set.counts} in {image_set.path}. "
-                f"Generate them with `label={label!r}`, and give the negative class first."
+            raise WrongArtifactError(
+                f"`{name}` contains images of other classes than {label!r}: {image_set.counts} in {image_set.path}. "
+                f"Generate them with `label={label!r}`, and pass the negative class as `negative`."
             )
     return dict(zip(classes, opened.values()))
 
@@ -188,13 +200,13 @@ def _accepted(
 
     if teacher is None:
         return unique
-    with Progress(f"Judge {teacher.classes[positive]}", len(unique)) as progress:
-        probabilities = teacher.probabilities(_counted(sets, progress))
+    with Progress(f"Filter {teacher.classes[positive]}", len(unique)) as progress:
+        probabilities = teacher.probabilities(_batches(sets, progress))
     agreed = accept(probabilities, positive=positive, rule=rule, threshold=teacher.threshold, confidence=confidence)
     return agreed & unique
 
 
-def _counted(sets: "list[ImageSet]", progress: "Progress") -> Iterator["np.ndarray"]:
+def _batches(sets: "list[ImageSet]", progress: "Progress") -> Iterator["np.ndarray"]:
     for batch, rows in (item for image_set in sets for item in image_set.batches(256)):
         yield batch
         progress.advance(len(rows))
@@ -245,37 +257,37 @@ def _write_images(folder: Path, offers: list[_Offer], settings: dict[str, Any]) 
 def _write_history(
     folder: Path, inputs: dict[str, Any], offers: list[_Offer], settings: dict[str, Any], seconds: float
 ) -> None:
-    from regan.artifacts.history import write_step
+    from regan.artifacts.entries import FilterImagesEntry, kept_sheet, refused_sheet
+    from regan.artifacts.entry import write_entry
+    from regan.artifacts.rows import AcceptanceRow
 
-    acceptance: list[dict[str, Any]] = [
-        {
-            "class": offer.label,
-            "offered": int(offer.unique.sum()),
-            "accepted": int(offer.accepted.sum()),
-            "kept": int(offer.kept.sum()),
-            "acceptance": offer.acceptance(),
-            "duplicates": int((~offer.unique).sum()),
-        }
+    acceptance = tuple(
+        AcceptanceRow(
+            class_=offer.label,
+            offered=int(offer.unique.sum()),
+            accepted=int(offer.accepted.sum()),
+            kept=int(offer.kept.sum()),
+            acceptance=offer.acceptance(),
+            duplicates=int((~offer.unique).sum()),
+        )
         for offer in offers
-    ]
-    refused = {f"refused_{offer.label}": _sheet(offer, offer.unique & ~offer.accepted) for offer in offers}
-    kept = {f"kept_{offer.label}": _sheet(offer, offer.kept) for offer in offers}
-    write_step(
-        folder,
-        "filter_images",
-        inputs,
-        settings=settings,
-        counts={"num_images": sum(row["kept"] for row in acceptance), "per_class": acceptance[0]["kept"]},
-        figures={f"acceptance_{row['class']}": row["acceptance"] for row in acceptance}
-        | {"num_duplicates": sum(row["duplicates"] for row in acceptance)},
-        tables={"acceptance": acceptance},
-        thumbnails={name: sheet for name, sheet in (kept | refused).items() if sheet is not None},
-        seconds=seconds,
     )
+    entry = FilterImagesEntry(
+        **settings,
+        num_images=sum(row.kept for row in acceptance),
+        kept_per_class=acceptance[0].kept,
+        num_duplicates=sum(row.duplicates for row in acceptance),
+        acceptances={f"acceptance_{row.class_}": row.acceptance for row in acceptance},
+        acceptance=acceptance,
+    )
+    refused = {refused_sheet(offer.label): _sheet(offer, offer.unique & ~offer.accepted) for offer in offers}
+    kept = {kept_sheet(offer.label): _sheet(offer, offer.kept) for offer in offers}
+    sheets = {name: sheet for name, sheet in (kept | refused).items() if sheet is not None}
+    write_entry(folder, entry, inputs, thumbnails=sheets, seconds=seconds)
 
 
 def _sheet(offer: _Offer, chosen: "np.ndarray") -> "np.ndarray | None":
-    """The first chosen images, shrunk until a sheet of them is small; None where there is none."""
+    """A sheet of the first chosen images, at most 64 (grey) or 32 pixels wide; None where there is none."""
     import numpy as np
 
     from regan.artifacts.history import contact_sheet
@@ -285,11 +297,11 @@ def _sheet(offer: _Offer, chosen: "np.ndarray") -> "np.ndarray | None":
     most = _SHEET_BYTES // (side * side * image_set.channels)
     images: list[np.ndarray] = []
     for part, rows in offer.rows(chosen):
-        images.extend(_shrunk(image, side) for image in part.images(rows[: most - len(images)]))
+        images.extend(_shrink(image, side) for image in part.images(rows[: most - len(images)]))
     return contact_sheet(np.stack(images)) if images else None
 
 
-def _shrunk(image: "np.ndarray", side: int) -> "np.ndarray":
+def _shrink(image: "np.ndarray", side: int) -> "np.ndarray":
     factor = image.shape[0] // side
     blocks = image.reshape(side, factor, side, factor, -1)
     return blocks.mean((1, 3)).round().astype(image.dtype)

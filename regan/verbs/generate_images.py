@@ -1,4 +1,4 @@
-"""Make synthetic images with a generator."""
+"""Generate synthetic images."""
 
 import re
 import time
@@ -7,6 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+from regan.common.errors import SettingError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +25,7 @@ class GeneratedImages:
 
     Attributes:
         path: The image set.
-        num_images: Images in it.
+        num_images: Number of images in it.
     """
 
     path: Path
@@ -42,9 +44,9 @@ def generate_images(
     mixing_seeds: str = "",
     mixing_cut: int = 0,
 ) -> GeneratedImages:
-    """Make synthetic images with a generator, one of each class asked for every seed.
+    """Generate synthetic images, for every seed one of each class.
 
-    The same generator, seed and psi give the same image, however the seeds are cut into ranges.
+    The same generator, seed and psi give the same image, however the seeds are split into ranges.
 
     Args:
         generator: Generator, or one snapshot of a run.
@@ -62,21 +64,23 @@ def generate_images(
         mixing_cut: Number of coarse styles that style mixing takes from `seeds`; 0 = no style mixing.
 
     Returns:
-        Where the images lie and how many there are.
+        The image set and its number of images.
 
     Raises:
-        ValueError: `seeds` cannot be read, a number is out of range, or the generator does not know `label`.
-        FileExistsError: `images` holds something already.
+        SettingError: `seeds` cannot be parsed, a number is out of range, or the generator does not have class `label`.
+        OutputExistsError: `images` is not empty.
     """
     started = time.monotonic()
     numbers = parse_seeds(seeds)
     others = _mixing_seeds(mixing_seeds, mixing_cut, len(numbers))
     if not 0 <= truncation_psi <= 10:
-        raise ValueError(f"`truncation_psi` must be between 0 and 10. Received truncation_psi={truncation_psi}.")
+        raise SettingError(f"truncation_psi={truncation_psi} is out of range: use 0 to 10.")
 
     import numpy as np
 
-    from regan.artifacts.history import contact_sheet, write_step
+    from regan.artifacts.entries import GenerateImagesEntry
+    from regan.artifacts.entry import write_entry
+    from regan.artifacts.history import contact_sheet
     from regan.artifacts.image_set import ImageSetWriter
     from regan.artifacts.model import read_model, read_training_index
     from regan.artifacts.output_folder import atomic_folder, require_empty_output
@@ -91,8 +95,8 @@ def generate_images(
     mixing = Mixing(others, mixing_cut) if others else None
     how: dict[str, Any] = {"truncation_cutoff": truncation_cutoff or None, "noise": noise, "mixing": mixing}
     total = len(numbers) * len(labels)
-    settings = {"seeds": seeds, "truncation_psi": truncation_psi, "label": label, "generator_hash": network.hash}
-    settings |= _not_default(
+    settings: dict[str, Any] = {"seeds": seeds, "truncation_psi": truncation_psi, "label": label}
+    settings |= {"generator_hash": network.hash} | _without_defaults(
         truncation_cutoff=truncation_cutoff,
         noise="" if noise == "random" else noise,
         mixing_seeds=mixing_seeds,
@@ -116,32 +120,30 @@ def generate_images(
             Progress("Generate images", total) as progress,
         ):
             for name, stream in streams.items():
-                for seed, image, png in _encoded(stream, names):
+                for seed, image, png in _encode(stream, names):
                     writer.add(image, name, generator=network.hash, seed=str(seed), psi=f"{truncation_psi:g}", png=png)
                     progress.advance()
                     if len(sheets[name]) < _THUMBNAILS:
                         sheets[name].append(image)
-        write_step(
+        seconds = time.monotonic() - started
+        write_entry(
             folder,
-            "generate_images",
+            GenerateImagesEntry(**settings, num_images=total, images_per_second=total / seconds),
             {"generator": generator},
-            settings=settings,
-            counts={"num_images": total},
-            figures={"images_per_second": total / (time.monotonic() - started)},
             thumbnails={name: contact_sheet(np.stack(sheet)) for name, sheet in sheets.items()},
-            seconds=time.monotonic() - started,
+            seconds=seconds,
         )
     return GeneratedImages(path=Path(images), num_images=total)
 
 
 def parse_seeds(seeds: str) -> list[int]:
-    """Seeds of `1-25000`, `1-10,20`, `1-100+2` or `1-100+2:1/4`, in the order given.
+    """Parse seeds such as `1-25000`, `1-10,20`, `1-100+2` or `1-100+2:1/4`; their order is kept.
 
-    `1-100+2` is the second range of that length after it, 201-300, and `1-100+2:1/4` the first of its four parts,
-    201-225: a pipeline gives each class, round and shard its own seeds without having to count.
+    `1-100+2` is the second range of the same length after 1-100, which is 201-300, and `1-100+2:1/4` is the first of
+    its four parts, 201-225. With these, a pipeline gives each class, round and shard its own seeds without counting.
 
     Raises:
-        ValueError: The text cannot be read, a range runs backwards, or a seed is named twice.
+        SettingError: The text cannot be parsed, a range is descending, or a seed is repeated.
     """
     numbers: list[int] = []
     for text in seeds.split(","):
@@ -151,48 +153,43 @@ def parse_seeds(seeds: str) -> list[int]:
             int(group or default) for group, default in zip(found, (0, found[0], 0, 1, 1), strict=True)
         )
         if last < first or not 1 <= part <= parts <= last + 1 - first:
-            raise ValueError(
-                "`seeds` must be numbers and rising ranges, separated by commas, such as '1-25000', '1-10,20' or "
-                f"'1-25000:2/4'. Received seeds={seeds!r}."
+            raise SettingError(
+                f"seeds={seeds!r} cannot be parsed: use numbers and ascending ranges separated by commas, such as "
+                "'1-25000', '1-10,20' or '1-25000:2/4'."
             )
         count = last + 1 - first
         start = first + ranges_on * count
         numbers.extend(range(start + count * (part - 1) // parts, start + count * part // parts))
     if len(set(numbers)) < len(numbers):
-        raise ValueError(f"`seeds` must name each seed once, or images would be doubled. Received seeds={seeds!r}.")
+        raise SettingError(f"seeds={seeds!r} repeats a seed, which would duplicate images. Give each seed once.")
     return numbers
 
 
 def _mixing_seeds(mixing_seeds: str, mixing_cut: int, num: int) -> list[int]:
     if bool(mixing_seeds) != bool(mixing_cut):
-        raise ValueError(
-            "`mixing_seeds` and `mixing_cut` must be given together. Received "
-            f"mixing_seeds={mixing_seeds!r}, mixing_cut={mixing_cut}."
+        raise SettingError(
+            f"mixing_seeds={mixing_seeds!r} and mixing_cut={mixing_cut} contradict each other: set both or neither."
         )
     others = parse_seeds(mixing_seeds) if mixing_seeds else []
     if len(others) not in (0, 1, num):
-        raise ValueError(
-            f"`mixing_seeds` must name one seed, or as many as `seeds`, which are {num}. Received {len(others)}."
-        )
+        raise SettingError(f"mixing_seeds has {len(others)} seeds: use one, or {num} as in `seeds`.")
     return others * num if len(others) == 1 else others
 
 
-def _not_default(**settings: str | int) -> dict[str, Any]:
+def _without_defaults(**settings: str | int) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if value}
 
 
 def _labels(known: Sequence[str], label: str) -> list[str]:
     if label != "all" and label not in known:
-        raise ValueError(
-            f"`label` must be 'all' or a class that the generator makes: {', '.join(known)}. Received label={label!r}."
-        )
+        raise SettingError(f"Unknown label={label!r}: use 'all' or a class of the generator: {', '.join(known)}.")
     return list(known) if label == "all" else [label]
 
 
-def _encoded(
+def _encode(
     batches: "Iterator[np.ndarray]", seeds: Sequence[int | str]
 ) -> "Iterator[tuple[int | str, np.ndarray, bytes]]":
-    """Seed, image and its PNG; one batch is encoded while the next one is computed."""
+    """Seed, image and PNG of each image; one batch is encoded while the next one is computed."""
     from regan.artifacts.pixels import encode_png
 
     remaining = iter(seeds)
@@ -200,12 +197,12 @@ def _encoded(
         pending: list[tuple[np.ndarray, Future[bytes]]] = []
         for batch in batches:
             encoding = [(image, encoders.submit(encode_png, image)) for image in batch]
-            yield from _finished(remaining, pending)
+            yield from _results(remaining, pending)
             pending = encoding
-        yield from _finished(remaining, pending)
+        yield from _results(remaining, pending)
 
 
-def _finished(
+def _results(
     seeds: Iterator[int | str], pending: "list[tuple[np.ndarray, Future[bytes]]]"
 ) -> "Iterator[tuple[int | str, np.ndarray, bytes]]":
     for image, encoding in pending:

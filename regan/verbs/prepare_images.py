@@ -1,4 +1,4 @@
-"""Labelled pictures become three image sets: for training, for validation and for the test."""
+"""Turn labelled images into three image sets: training, validation and test."""
 
 import logging
 import shutil
@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("regan")
 _SETS = ("train", "validation", "test")
 _IN_SHEET = 16  # thumbnails of each class
-_LARGE_GROUP = 20  # pictures of one lesion are seldom more
+_LARGE_GROUP = 20  # images; one lesion rarely has more, so a larger group may join different lesions
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,15 @@ class PreparedImages:
 
     Attributes:
         path: Image set for training.
-        train: The same.
+        train: The same folder.
         validation: Image set for early stopping, thresholds and audits.
-        test: Image set that only `evaluate_classifier` opens.
+        test: Image set for `evaluate_classifier` only.
         negative_class: Class without the finding.
         positive_class: Class with the finding.
-        num_train: Images for training.
-        num_validation: Images for validation.
-        num_test: Images for the test.
-        num_refused: Files that were not taken; the history says which and why.
+        num_train: Number of training images.
+        num_validation: Number of validation images.
+        num_test: Number of test images.
+        num_refused: Number of rejected files; the history lists them with the reasons.
     """
 
     path: Path
@@ -71,16 +71,17 @@ def prepare_images(
 ) -> PreparedImages:
     """Turn a folder or archive of labelled PNG and JPEG files into image sets for training, validation and test.
 
-    The class of a picture is the name of the folder it lies in. Pictures are scaled with their proportions kept and
-    padded with black to a square. Exact copies and near duplicates are joined into groups, and no group lies on two
-    sides of the split: the test set has one picture of a group, and the rest of that group is left out. A picture that
-    lies in both classes teaches nothing and is left out; what merely resembles one of the other class only trains. The
-    split depends on the files' bytes and on `seed`, not on their names or on `size`. Names of files may tell who the
-    patient is: they are kept in `history/private` and the log only.
+    The class of an image is the name of its folder. Images are scaled with their aspect ratio kept and padded with
+    black to a square. Exact duplicates and near duplicates (by perceptual hash) form groups, and no group is on two
+    sides of the split: the test set contains one image of a group, and the rest of that group is left out. An image
+    that is in both classes is left out; an image that only resembles one of the other class is used for training only.
+    The split depends on the files' bytes and on `seed`, not on their names or on `size`. File names may identify
+    patients: they are written to `history/private` and the log only.
 
-    A split that is kept at `split_uri` holds for every later run: known pictures stay on their side, also those that
-    were gone for a while, and what resembles them goes there too. New ones fill up the test set and the share that
-    validates. A new picture that resembles pictures on two sides is refused, and so is one whose class has changed.
+    A split that is saved at `split_uri` applies to all later runs: known images stay on their side, even if they were
+    missing from the source for a while, and images that resemble them go to the same side. New images fill up the test
+    set and the validation share. A new image that resembles images on two sides is rejected, and so is an image whose
+    class has changed.
 
     Args:
         source: URI or path of the real images: a folder or zip archive with one subfolder for each class. Files are
@@ -104,23 +105,26 @@ def prepare_images(
         The paths of the three image sets, the classes, and how many images went where.
 
     Raises:
-        FileNotFoundError: There is no source.
-        FileExistsError: An output folder holds something already.
-        PermissionError: An output cannot be written, or a folder of the source cannot be read.
-        ValueError: A setting is out of range, there are not two classes, too few usable pictures, or the kept split is
-            damaged or of other classes.
-        RuntimeError: Other runs have changed the kept split twice meanwhile.
-        OSError: The storage does not answer as it should.
+        NoFilesError: The source does not exist.
+        OutputExistsError: An output folder is not empty.
+        OutputError: An output folder cannot be written.
+        SettingError: A setting is out of range.
+        SourceError: There are not two classes, or too few usable images.
+        CorruptFileError: The saved split is corrupt.
+        WrongArtifactError: The saved split is of other classes.
+        ConflictError: Other runs changed the saved split twice in the meantime.
+        StorageAccessError: Object storage refuses access.
+        StorageUnavailableError: Object storage does not answer.
     """
     from regan.artifacts.output_folder import atomic_folders
     from regan.preparation.inspection import inspect_source
     from regan.preparation.saved_split import read_split
 
     started = time.perf_counter()
-    settings = _checked(size, channels, test_per_class, validation_fraction, mask_pattern, seed)
+    settings = _settings(size, channels, test_per_class, validation_fraction, mask_pattern, seed)
     if split_uri:
-        read_split(split_uri)  # an address that does not answer is told before the work
-    with atomic_folders(train, validation, test) as folders, _opened(source, beside=folders[0]) as pictures:
+        read_split(split_uri)  # fail before the work if the URI cannot be read
+    with atomic_folders(train, validation, test) as folders, _open(source, beside=folders[0]) as pictures:
         found = inspect_source(
             pictures,
             negative_class=negative_class,
@@ -130,7 +134,9 @@ def prepare_images(
             channels=channels,
         )
         settings |= {"negative_class": found.classes[0], "positive_class": found.classes[1]}
-        made = _written(found, pictures, folders, settings, {"source": str(source), "split_uri": split_uri}, started)
+        made = _write_split(
+            found, pictures, folders, settings, {"source": str(source), "split_uri": split_uri}, started
+        )
     return PreparedImages(
         path=Path(train),
         train=Path(train),
@@ -147,7 +153,7 @@ def prepare_images(
 
 @dataclass(frozen=True)
 class _Split:
-    """Where every image goes, what is refused, and the kept split before and after."""
+    """The side of each image, the rejected files, and the saved split before and after this run."""
 
     found: "Inspection"
     sides: list[str]
@@ -162,7 +168,7 @@ class _Split:
         return split_figures(self.before, self.after, self.match)
 
 
-def _written(
+def _write_split(
     found: "Inspection",
     pictures: "Source",
     folders: Sequence[Path],
@@ -172,8 +178,9 @@ def _written(
     *,
     once_more: bool = True,
 ) -> _Split:
-    """Split, write the sets and their history, and keep the split: once more where another run was faster."""
     from regan.common.errors import ConflictError
+
+    """Split, write the sets and their history, and push the split; try again once if another run pushed in between."""
     from regan.preparation.saved_split import push_split
 
     made = _split(found, settings, places["split_uri"])
@@ -182,43 +189,43 @@ def _written(
     _write_history(made, sheets, folders, settings, places, time.perf_counter() - started)
     if made.after is made.before:
         return made
-    try:  # before the sets get their names: what is tested from now on must be known to every later run
+    try:  # before the sets get their final names: every later run must know which images are test images
         push_split(made.after, places["split_uri"])
     except ConflictError as error:
         if not once_more:
             raise ConflictError(
-                "One run at a time may change a kept split. Others have changed that at "
-                f"{places['split_uri']} twice while this one was preparing: {error} Prepare the images again when "
-                "they are done."
+                f"Other runs changed the saved split at {places['split_uri']} twice while this one was preparing its "
+                f"images: {error} Run prepare_images again when they have finished."
             ) from error
-        _LOG.warning("Another run has changed the kept split meanwhile: splitting once more")
+        _LOG.warning("Another run has changed the saved split in the meantime: splitting again")
         for path in (path for folder in folders for path in folder.iterdir()):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-        return _written(found, pictures, folders, settings, places, started, once_more=False)
+        return _write_split(found, pictures, folders, settings, places, started, once_more=False)
     return made
 
 
-def _checked(
+def _settings(
     size: int, channels: int, test_per_class: int, validation_fraction: float, mask_pattern: str, seed: int
 ) -> dict[str, Any]:
     from regan.artifacts.pixels import require_size
+    from regan.common.errors import SettingError
     from regan.preparation.split import LEAST_TO_TEST
 
     require_size(size, size)
     if channels not in (1, 3):
-        raise ValueError(f"`channels` must be 1 (grey) or 3 (RGB). Received channels={channels}.")
+        raise SettingError(f"Unsupported channels={channels}: use 1 (grey) or 3 (RGB).")
     if test_per_class < LEAST_TO_TEST:
-        raise ValueError(
-            f"`test_per_class` must be {LEAST_TO_TEST} or more, because classifiers are compared on several images of "
-            f"each class. Received test_per_class={test_per_class}. Use `test_per_class={LEAST_TO_TEST}` or more."
+        raise SettingError(
+            f"test_per_class={test_per_class} is too small: classifiers are compared on several images of each class. "
+            f"Use {LEAST_TO_TEST} or more."
         )
     if not 0 < validation_fraction < 1:
-        raise ValueError(
-            "`validation_fraction` must be above 0 and below 1, because early stopping and thresholds need images of "
-            f"their own. Received validation_fraction={validation_fraction}. Use `validation_fraction=0.1`."
+        raise SettingError(
+            f"validation_fraction={validation_fraction} is out of range: early stopping and thresholds need images of "
+            "their own. Use a value above 0 and below 1, such as 0.1."
         )
     if seed < 0:
-        raise ValueError(f"`seed` must be 0 or more. Received seed={seed}.")
+        raise SettingError(f"seed={seed} is negative: use 0 or more.")
     return {
         "size": size,
         "channels": channels,
@@ -230,8 +237,8 @@ def _checked(
 
 
 @contextmanager
-def _opened(source: str | Path, *, beside: Path) -> "Iterator[Source]":
-    """The source, fetched first to the disk of the outputs where it is an address."""
+def _open(source: str | Path, *, beside: Path) -> "Iterator[Source]":
+    """The source; from a URI it is first downloaded to the disk of the outputs."""
     from regan.preparation.sources import open_source
     from regan.storage import fetch, is_uri
 
@@ -282,14 +289,14 @@ def _left_out(found: "Inspection", sides: Sequence[str], match: "SplitMatch") ->
             yield Refusal(
                 printable(image.file.name),
                 "resembles a test image",
-                f"duplicate or near duplicate of {other}, or of one like it",
+                f"duplicate or near duplicate of {other}, or of an image of its group",
             )
 
 
 def _write_sets(
     found: "Inspection", sides: Sequence[str], pictures: "Source", folders: Sequence[Path], settings: Mapping[str, Any]
 ) -> "dict[str, np.ndarray]":
-    """Second pass: write the three sets, mixed, and return a sheet of training images for each class."""
+    """Second pass: write the three sets, shuffled, and return a sheet of training images for each class."""
     import numpy as np
 
     from regan.artifacts.history import contact_sheet
@@ -330,39 +337,34 @@ def _write_history(
     places: Mapping[str, str],
     seconds: float,
 ) -> None:
-    from regan.artifacts.history import write_step
+    from regan.artifacts.entries import PrepareImagesEntry
+    from regan.artifacts.entry import write_entry
+    from regan.artifacts.rows import RefusalReason, RefusedFile, SourcePlace
     from regan.preparation.inspection import group_table, split_table
 
     found, sides = made.found, made.sides
     reasons = Counter(refusal.reason for refusal in made.refused)
+    kept: dict[str, Any] = made.split_figures() if places["split_uri"] else {}
+    entry = PrepareImagesEntry(
+        **settings,
+        train=sides.count("train"),
+        validation=sides.count("validation"),
+        test=sides.count("test"),
+        num_refused=len(made.refused),
+        num_duplicates=found.num_duplicates,
+        num_label_conflicts=found.num_label_conflicts,
+        num_groups=len({image.group for image in found.images}),
+        num_groups_of_both_classes=len(found.mixed_groups),
+        num_enlarged=sum(image.enlarged for image in found.images),
+        **kept,
+        split=split_table(found, sides),
+        refusal_reasons=tuple(RefusalReason(reason, n) for reason, n in reasons.most_common()),
+        source=(SourcePlace(places["source"], places["split_uri"] or None),),
+        refused=tuple(RefusedFile(one.file, one.reason, one.detail) for one in made.refused),
+        groups=group_table(found, sides),
+    )
     for folder in folders:
-        write_step(
-            folder,
-            "prepare_images",
-            {},
-            settings=settings,
-            counts={name: sides.count(name) for name in _SETS},
-            figures={
-                "num_refused": len(made.refused),
-                "num_duplicates": found.num_duplicates,
-                "num_label_conflicts": found.num_label_conflicts,
-                "num_groups": len({image.group for image in found.images}),
-                "num_groups_of_both_classes": len(found.mixed_groups),
-                "num_enlarged": sum(image.enlarged for image in found.images),
-            }
-            | (made.split_figures() if places["split_uri"] else {}),
-            tables={
-                "split": split_table(found, sides),
-                "refusal_reasons": [{"reason": reason, "files": n} for reason, n in reasons.most_common()],
-            },
-            private_tables={
-                "source": [{name: place for name, place in places.items() if place}],
-                "refused": [asdict(refusal) for refusal in made.refused],
-                "groups": group_table(found, sides),
-            },
-            private_thumbnails=sheets,
-            seconds=seconds,
-        )
+        write_entry(folder, entry, {}, private_thumbnails=sheets, seconds=seconds)
 
 
 def _log_outcome(made: _Split, test_per_class: int) -> None:
@@ -370,31 +372,36 @@ def _log_outcome(made: _Split, test_per_class: int) -> None:
 
     found, sides, refused = made.found, made.sides, made.refused
     negative, positive = found.classes
-    _LOG.info("Classes: %s (negative) and %s (positive, the finding)", negative, positive)
+    _LOG.info("Classes: %s (negative) and %s (positive)", negative, positive)
     for row in split_table(found, sides):
-        _LOG.info("%s: %d images of %s in %d groups", row["set"], row["images"], row["class"], row["groups"])
-        if row["set"] == "test" and row["images"] < test_per_class:
-            told = "test: %d images of %s are fewer than `test_per_class`; new ones will fill it up"
-            _LOG.warning(told, row["images"], row["class"])
+        _LOG.info("%s: %d images of %s in %d groups", row.set, row.images, row.class_, row.groups)
+        if row.set == "test" and row.images < test_per_class:
+            _LOG.warning(
+                "test: %d images of %s are fewer than `test_per_class`; new images of later runs will be added",
+                row.images,
+                row.class_,
+            )
     if made.before.images:
         figures = made.split_figures()
         _LOG.info(
-            "Kept split: %d images are known and stay on their side, %d are new, %d of earlier runs are gone",
+            "Saved split: %d known images stay on their side, %d are new, %d of earlier runs are missing",
             *(figures[name] for name in ("num_known", "num_new", "num_gone")),
         )
     for reason, n in Counter(refusal.reason for refusal in refused).most_common():
-        _LOG.info("Not taken: %d files, %s", n, reason)
+        _LOG.info("Rejected: %d files, %s", n, reason)
     if any(refusal.reason not in _ORDINARY for refusal in refused):
-        # Names of files may name patients, and logs travel further than history/private.
-        _LOG.warning("Not taken: `history/private` of the outputs lists the files by name")
+        # File names may identify patients, and logs are read by more people than history/private.
+        _LOG.warning("Rejected files are listed by name in `history/private` of the outputs")
     largest, size = Counter(image.group for image in found.images).most_common(1)[0]
     if size > _LARGE_GROUP:
         _LOG.warning(
-            "Group %s joins %d pictures: look whether they are alike; history/private names them", largest, size
+            "Group %s contains %d images: check that they show the same lesion; history/private lists them",
+            largest,
+            size,
         )
     if enlarged := sum(image.enlarged for image in found.images):
-        _LOG.warning("%d pictures are smaller than the images asked for and were enlarged", enlarged)
+        _LOG.warning("%d images are smaller than `size` and were upscaled", enlarged)
 
 
-# Reasons that need no line for each file.
+# Reasons that need no list of files.
 _ORDINARY = ("mask", "hidden file", "not an image file by its name", "unwanted class", "resembles a test image")

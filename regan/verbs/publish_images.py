@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from regan.common.errors import AuditFailedError, CorruptFileError, NoFilesError, WrongArtifactError
+
 if TYPE_CHECKING:
     import numpy as np
 
+    from regan.artifacts.entries import AuditImagesEntry
     from regan.artifacts.history import Step
     from regan.artifacts.image_set import ImageSet
 
@@ -27,17 +30,17 @@ _OF_GENERATOR = (
     "training_index.csv.gz",
     "distances.csv",
 )
-_IN_SHEET = 16  # released images of each class that the report shows
+_IN_SHEET = 16  # released images of each class shown in the report
 
 
 @dataclass(frozen=True)
 class PublishedImages:
-    """A release.
+    """Result of `publish_images`.
 
     Attributes:
         path: Folder of the release.
         num_images: Number of images in it.
-        uri: Where a copy was pushed to; empty where none was.
+        uri: URI of the pushed copy; empty if none was pushed.
     """
 
     path: Path
@@ -62,13 +65,13 @@ def publish_images(
 ) -> PublishedImages:
     """Release audited synthetic images with datasheet, report, history and checksums.
 
-    Only what may leave the hospital is written: pixels are encoded anew, and images of patients, their hashes and
-    groups, and the names of files and folders stay behind. So do synthetic images that copy a training image, even
-    where the audit passed, and every picture of earlier steps, which may show such a copy: the only pictures are
-    fresh sheets of released images, one for each class. `sha256sum -c checksums.sha256` checks a copy.
+    Only what may leave the hospital is written: pixels are encoded again, and images of patients, their hashes and
+    groups, and names of files and folders are left out. Synthetic images that copy a training image are left out too,
+    even if the audit passed, and so is every picture of earlier steps, which may show such a copy: the only pictures
+    are new sheets of released images, one for each class. `sha256sum -c checksums.sha256` verifies a copy.
 
-    The generators are no part of the release. They are kept at an address of their own, where the next run's training
-    may start from them: weights, `model.json` with its licence, and the index of images that trained them.
+    The generators are not part of the release. They are pushed to a URI of their own, from which the training of the
+    next run may start: weights, `model.json` with its licence, and the index of their training images.
 
     Args:
         images: Synthetic image set.
@@ -88,16 +91,19 @@ def publish_images(
         run_key: Key of the run, the same when the run is repeated.
 
     Returns:
-        Folder, number of images and address of the copy.
+        Folder, number of images and URI of the copy.
 
     Raises:
-        FileNotFoundError: The images, the report or a generator are missing.
-        ValueError: The audit failed, audit, report or a generator belong to other images, or the images are not
-            synthetic.
-        RuntimeError: Other runs have kept their generator at `generator_uri` twice meanwhile.
-        OSError: The storage does not answer as it should.
+        NoFilesError: The images, the report or a generator are missing.
+        WrongArtifactError: The images are not synthetic, or audit, report or a generator belong to other images.
+        AuditFailedError: The audit of the images failed.
+        CorruptFileError: The audit does not list its copies.
+        ConflictError: Other runs changed `generator_uri` twice in the meantime.
+        StorageAccessError: Object storage refuses access.
+        StorageUnavailableError: Object storage does not answer.
     """
-    from regan.artifacts.history import write_step
+    from regan.artifacts.entries import AuditImagesEntry, PublishImagesEntry
+    from regan.artifacts.entry import write_entry
     from regan.artifacts.image_set import ImageSet
     from regan.artifacts.model import weights_hash
     from regan.artifacts.output_folder import atomic_folder
@@ -105,36 +111,33 @@ def publish_images(
     started = time.monotonic()
     release_uri = "/".join(filter(None, (release_uri.rstrip("/"), release_name))) if release_uri else ""
     image_set = ImageSet.open(images)
-    audited = _checked(image_set, Path(audit), Path(report))
-    copies = _copies(Path(audit), audited)
+    audited = _require_fit(image_set, Path(audit), Path(report))
+    copies = _copies(Path(audit), AuditImagesEntry.of(audited))
     generators = _generators(image_set, (generator, generator_positive)) if generator_uri else {}
-    settings: dict[str, Any] = {"title": title or f"Synthetic {' and '.join(image_set.classes)} images"}
-    settings |= {"release_uri": release_uri}
-    if generators:
-        settings |= {"generators_kept": {name: weights_hash(folder) for name, folder in generators.items()}}
+    title = title or f"Synthetic {' and '.join(image_set.classes)} images"
     with atomic_folder(release) as folder:
         num_images = _write_images(image_set, copies, folder)
         _write_audit(audited, folder / AUDIT)
         with tempfile.TemporaryDirectory() as scratch:
-            step = write_step(
-                scratch,
-                "publish_images",
-                {"images": images, "audit": audit, "report": report},
-                settings=settings,
-                counts={"num_images": num_images, "num_copies_left_out": len(image_set) - num_images},
-                thumbnails=_sheets(folder),
-                seconds=time.monotonic() - started,
+            entry = PublishImagesEntry(
+                title=title,
+                release_uri=release_uri,
+                num_images=num_images,
+                num_copies_left_out=len(image_set) - num_images,
+                generators_kept={name: weights_hash(made_by) for name, made_by in generators.items()} or None,
             )
+            inputs = {"images": images, "audit": audit, "report": report}
+            step = write_entry(scratch, entry, inputs, thumbnails=_sheets(folder), seconds=time.monotonic() - started)
             steps = _write_history(Path(scratch), folder, step.id)
-        _write_papers(steps, audited.id, folder, settings["title"])
+        _write_papers(steps, audited.id, folder, title)
         _write_checksums(folder)
-        # Before the release is pushed, which cannot be done twice: the step may be tried again where this fails.
+        # Before the release is pushed, since a release is pushed once: the step can be retried if this fails.
         for name, made_by in generators.items():
-            _keep_generator(made_by, f"{generator_uri.rstrip('/')}/{name}")
+            _push_generator(made_by, f"{generator_uri.rstrip('/')}/{name}")
         if release_uri:
             from regan.storage import push
 
-            # A place of its own holds an earlier try of the same release at most: a task that is retried replaces it.
+            # A folder named for this release contains at most an earlier try of it, which a retried task replaces.
             push(folder, release_uri, replace=bool(release_name))
     if report_uri:
         _finish(report_uri, run_key)
@@ -142,13 +145,13 @@ def publish_images(
     return PublishedImages(Path(release), num_images, release_uri)
 
 
-def _checked(image_set: "ImageSet", audit: Path, report: Path) -> "Step":
-    """The step of the audit, once all is known to be about these very images."""
+def _require_fit(image_set: "ImageSet", audit: Path, report: Path) -> "Step":
+    """Check that audit and report are about these images; return the audit's step."""
     made = _last_step(image_set.path, "images", None)
     if image_set.origin != "synthetic":
-        raise ValueError(
-            "Only synthetic images are published, never those of patients. Received an image set of origin "
-            f"{image_set.origin!r}: {image_set.path}. Name the set that `filter_images` or `generate_images` wrote."
+        raise WrongArtifactError(
+            f"{image_set.path} is not a synthetic image set: its origin is {image_set.origin!r}. Only synthetic images "
+            "are published. Pass the set that filter_images or generate_images wrote."
         )
     audited, compared = _last_step(audit, "audit", "audit_images"), _report_step(report)
     _require_passed(audited, audit)
@@ -156,23 +159,23 @@ def _checked(image_set: "ImageSet", audit: Path, report: Path) -> "Step":
     return audited
 
 
-def _copies(audit: Path, audited: "Step") -> set[str]:
-    """Pixel hashes of the synthetic images that copy a training image."""
-    path, expected = audit / NEAREST, audited.figures.get("num_memorised", 0)
+def _copies(audit: Path, audited: "AuditImagesEntry") -> set[str]:
+    """Pixel hashes of the synthetic images that copy a training image, from `nearest.csv` of the audit."""
+    path, expected = audit / NEAREST, audited.num_memorised
     rows: list[dict[str, str]] = []
     if path.is_file():
         with path.open(newline="", encoding="utf-8") as file:
             rows = [row for row in csv.DictReader(file) if row["memorised"] == "True"]
     if len(rows) != expected:
-        raise ValueError(
-            "The audit must name the images that copy a training image, so that they stay behind. Received "
-            f"audit={audit} with {expected} such images and {len(rows)} of them in `{NEAREST}`. Audit the images again."
+        raise CorruptFileError(
+            f"The audit in {audit} does not list all copies of training images, which are left out of a release: it "
+            f"counted {expected}, and {NEAREST} lists {len(rows)}. Audit the images again."
         )
     return {row["sha256"] for row in rows}
 
 
 def _generators(image_set: "ImageSet", folders: Sequence[str | Path]) -> dict[str, Path]:
-    """Name at the address -> generator, each of which must have made some of the images."""
+    """Name below `generator_uri` -> generator folder; each generator must have made some of the images."""
     from regan.artifacts.model import read_model, weights_hash
 
     used = {row.generator for row in image_set.rows}
@@ -181,15 +184,14 @@ def _generators(image_set: "ImageSet", folders: Sequence[str | Path]) -> dict[st
         labels = read_model(folder, "generator")["labels"]
         name = labels[0] if len(labels) == 1 else "all"
         if weights_hash(folder) not in used:
-            raise ValueError(
-                "A generator that is kept must be one that made the images, whose audit speaks for it. Received "
-                f"{folder} of {' and '.join(labels)}, which made none of {image_set.path}. Name the generator that "
-                "`generate_images` was given."
+            raise WrongArtifactError(
+                f"The generator {folder} ({' and '.join(labels)}) made none of the images in {image_set.path}, so that "
+                "their audit does not cover it. Pass the generator that generate_images used."
             )
         if name in found:
-            raise ValueError(
-                f"Each class has one generator. Received two for {name}: {found[name]} and {folder}. Leave "
-                "`generator_positive` out where one generator makes both classes."
+            raise WrongArtifactError(
+                f"Two generators of the same class {name!r}: {found[name]} and {folder}. Omit `generator_positive` "
+                "if one generator makes both classes."
             )
         found[name] = folder
     return found
@@ -213,10 +215,10 @@ def _finish(report_uri: str, run_key: str) -> None:
                     raise
 
 
-def _keep_generator(generator: Path, uri: str) -> None:
-    """Make a generator the newest version at an address; where another run was faster, once more on top of it.
+def _push_generator(generator: Path, uri: str) -> None:
+    """Push a generator as the latest version at a URI; try again once if another run pushed in between.
 
-    Its history, with images of patients, stays behind: it would grow with every run.
+    Its history is left out: it contains images of patients and would grow with every run.
     """
     from regan.common.errors import ConflictError
     from regan.common.files import file_hash
@@ -232,15 +234,15 @@ def _keep_generator(generator: Path, uri: str) -> None:
             if previous is not None and dict(previous.files) == hashes:
                 return
             try:
-                kept = push_latest(folder, uri, previous)
+                pushed = push_latest(folder, uri, previous)
             except ConflictError as error:
                 if last_try:
                     raise ConflictError(
-                        f"One run at a time may keep its generator. Others have changed {uri} twice meanwhile: "
-                        f"{error} Publish again when they are done."
+                        f"Other runs changed {uri} twice while this one was pushing its generator: {error} Publish "
+                        "again when they have finished."
                     ) from error
             else:
-                _LOG.info("Kept the generator as version %d of %s", kept.number, uri)
+                _LOG.info("Pushed the generator as version %d of %s", pushed.number, uri)
                 return
 
 
@@ -249,30 +251,30 @@ def _last_step(folder: Path, argument: str, verb: str | None) -> "Step":
 
     step = last_step(folder)
     if step is None or (verb is not None and step.verb != verb):
-        wrote = "has no history" if step is None else f"was written by `{step.verb}`"
-        raise ValueError(
-            f"`{argument}` must be a folder that {f'`{verb}`' if verb else 'a verb of regan'} wrote, with its history. "
-            f"Received {argument}={folder}, which {wrote}."
+        wrote = "has no history" if step is None else f"was written by {step.verb}"
+        raise WrongArtifactError(
+            f"`{argument}` is the wrong folder: {folder} {wrote}. Pass a folder, with its history, that "
+            f"{verb or 'a verb of regan'} wrote."
         )
     return step
 
 
 def _report_step(report: Path) -> "Step":
     if not (report / REPORT).is_file():
-        raise FileNotFoundError(
-            f"Images are published with the report on what they are worth. Received report={report}, which holds no "
-            f"`{REPORT}`. Run `compare_classifiers` first."
-        )
+        raise NoFilesError(f"No {REPORT} in {report}. Pass the folder that compare_classifiers wrote.")
     return _last_step(report, "report", "compare_classifiers")
 
 
 def _require_passed(audited: "Step", audit: Path) -> None:
-    if (verdict := audited.settings.get("verdict")) != "passed":
-        failed = [str(row.get("measure")) for row in audited.tables.get("audit", []) if row.get("passed") is False]
-        raise ValueError(
-            "Only images whose audit passed are published, because they may copy patients or miss what they should "
-            f"show. Received audit={audit} with verdict {verdict!r}{'; beyond its limit: ' if failed else ''}"
-            f"{', '.join(failed)}. Train, choose or filter anew and audit again."
+    from regan.artifacts.entries import AuditImagesEntry
+
+    entry = AuditImagesEntry.of(audited)
+    if (verdict := entry.verdict) != "passed":
+        failed = [row.measure for row in entry.audit if row.passed is False]
+        beyond = f"; beyond the limit: {', '.join(failed)}" if failed else ""
+        raise AuditFailedError(
+            f"The audit in {audit} did not pass (verdict {verdict!r}{beyond}), so that the images are not published: "
+            "they may copy training images. Train, select or filter again, and audit again."
         )
 
 
@@ -281,25 +283,23 @@ def _require_about(made: "Step", audited: "Step", compared: "Step", audit: Path,
     from regan.report.lineage import Lineage, parents
 
     if made.id not in audited.inputs.get("synthetic", []):
-        raise ValueError(
-            "`audit` must be about the images that are published. "
-            f"Received audit={audit} of {', '.join(audited.inputs.get('synthetic', [])) or 'unknown images'}, and "
-            f"images written by {made.id}. Audit these images."
+        raise WrongArtifactError(
+            f"The audit in {audit} is of other images: {', '.join(audited.inputs.get('synthetic', [])) or 'unknown'}. "
+            f"The images to publish were written by {made.id}. Audit these images."
         )
     steps = read_history(report)
-    learned = [s.id for c in Lineage.of(steps).candidate.classifiers for s in parents(steps, c, "images")]
-    if made.id not in learned:
-        raise ValueError(
-            "`report` must be about a classifier that was trained on the images that are published. "
-            f"Received report={report}, whose candidate learned from {', '.join(learned) or 'unknown images'}, and "
-            f"images written by {made.id}. Train, evaluate and compare a classifier of these images."
+    trained_on = [s.id for c in Lineage.of(steps).candidate.classifiers for s in parents(steps, c, "images")]
+    if made.id not in trained_on:
+        raise WrongArtifactError(
+            f"The report in {report} is of other images: its candidate was trained on "
+            f"{', '.join(trained_on) or 'unknown images'}. The images to publish were written by {made.id}. Train, "
+            "evaluate and compare a classifier trained on these images."
         )
     shown = compared.inputs.get("audit", [])
     if shown and audited.id not in shown:
-        raise ValueError(
-            "The report must show the audit that is published with it. "
-            f"Received audit={audit}, which is {audited.id}, and report={report}, which shows {', '.join(shown)}. "
-            "Compare again with this audit."
+        raise WrongArtifactError(
+            f"The report in {report} shows another audit: {', '.join(shown)}, not {audited.id} of {audit}. Compare "
+            "again with this audit."
         )
 
 
@@ -309,8 +309,8 @@ def _write_images(image_set: "ImageSet", copies: Collection[str], folder: Path) 
     from regan.report.redaction import public_settings
 
     rows = [row for row in image_set.rows if row.sha256 not in copies]
-    # Every image is decoded, checked and encoded anew, so that nothing but its pixels gets out; of its row only what
-    # tells how to make it again. The index of training images (hashes and groups of patients) is not written.
+    # Every image is decoded, checked and encoded again, so that only its pixels get out, and of its row only what is
+    # needed to make it again. The index of training images (hashes and groups of patients) is not written.
     with (
         ImageSetWriter(
             folder,
@@ -330,7 +330,7 @@ def _write_images(image_set: "ImageSet", copies: Collection[str], folder: Path) 
 
 
 def _sheets(folder: Path) -> "dict[str, np.ndarray]":
-    """For each class a sheet of the first images of the release in `folder`."""
+    """A sheet of the first images of the release in `folder` for each class."""
     import numpy as np
 
     from regan.artifacts.history import contact_sheet
@@ -342,13 +342,14 @@ def _sheets(folder: Path) -> "dict[str, np.ndarray]":
 
 
 def _write_audit(audited: "Step", path: Path) -> None:
+    from regan.artifacts.entries import AuditImagesEntry
     from regan.report.redaction import public_settings
 
     public = {
-        "verdict": audited.settings.get("verdict"),
+        "verdict": AuditImagesEntry.of(audited).verdict,
         "settings": public_settings(audited.settings),
         "figures": audited.figures,
-        "audit": audited.tables.get("audit", []),
+        "audit": audited.tables["audit"],
         "step": audited.id,
     }
     path.write_text(json.dumps(public, indent=1, sort_keys=True) + "\n")
@@ -357,8 +358,8 @@ def _write_audit(audited: "Step", path: Path) -> None:
 def _write_history(source: Path, folder: Path, release_id: str) -> "Mapping[str, Step]":
     """Write the public part of the history of `source` into the release, and read it back.
 
-    Of pictures only those of the step `release_id` get out: earlier ones show images that the audit took for copies,
-    or never saw.
+    Only the pictures of the step `release_id` are written: earlier ones may show images that the audit classified as
+    copies or did not check.
     """
     from regan.artifacts.history import HISTORY, read_history
     from regan.report.redaction import public_settings

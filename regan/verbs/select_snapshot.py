@@ -1,4 +1,4 @@
-"""Keep the snapshot of a run whose images are closest to the real ones."""
+"""Select the snapshot of a run whose images are closest to the real ones."""
 
 import csv
 import logging
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("regan")
 DISTANCES = "distances.csv"
-_NUM_SPLITS = 10  # of the real images into halves; one alone is a matter of luck
+_NUM_SPLITS = 10  # random splits of the real images into halves, averaged, since one alone varies too much
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class SelectedSnapshot:
 
     Attributes:
         path: The generator.
-        kimg: Thousands of real images that had trained it.
+        kimg: Thousands of real images that it was trained on.
         kernel_distance: Its kernel distance to the real images.
-        frechet_distance: Its Frechet distance to them.
+        frechet_distance: Its Fréchet distance to the real images.
     """
 
     path: Path
@@ -46,11 +46,11 @@ def select_snapshot(
     truncation_psi: float = 1.6,
     seed: int = 0,
 ) -> SelectedSnapshot:
-    """Keep the snapshot whose images are closest to the real ones.
+    """Select the snapshot whose images are closest to the real ones.
 
-    Every snapshot makes images from the same seeds at the psi that will be released. They are measured against the real
-    images of their own class, and the distances of the classes are averaged, so that mixed-up classes are seen. The
-    snapshot with the least kernel distance is kept; the Frechet distance is shown beside it.
+    Every snapshot generates images from the same seeds at the psi of the release. They are compared with the real
+    images of their own class, and the distances of the classes are averaged, so that swapped classes are detected. The
+    snapshot with the smallest kernel distance is selected; the Fréchet distance is reported with it.
 
     Args:
         run: Training run with its snapshots.
@@ -64,12 +64,14 @@ def select_snapshot(
         seed: First latent seed.
 
     Returns:
-        The kept snapshot and its distances.
+        The selected snapshot and its distances.
 
     Raises:
-        FileNotFoundError: The run or its snapshots are missing.
-        FileExistsError: `generator` holds something already.
-        ValueError: A setting is out of range, or run and images do not fit each other.
+        NoFilesError: The run or its snapshots are missing.
+        OutputExistsError: `generator` is not empty.
+        SettingError: A setting is out of range.
+        WrongArtifactError: The images have another size or other channels than the run.
+        TooFewImagesError: There are too few real images of a class.
     """
     started = time.monotonic()
     _require_settings(num_images, truncation_psi, seed)
@@ -105,7 +107,7 @@ def select_snapshot(
             rows,
             time.monotonic() - started,
         )
-    _LOG.info("Kept the snapshot of %g kimg: kernel distance %.4g", figures["kimg"], figures["kernel_distance"])
+    _LOG.info("Selected the snapshot at %g kimg: kernel distance %.4g", figures["kimg"], figures["kernel_distance"])
     return SelectedSnapshot(path=Path(generator), **figures)
 
 
@@ -120,26 +122,28 @@ class _Sample:
 
 
 def _require_settings(num_images: int, truncation_psi: float, seed: int) -> None:
+    from regan.common.errors import SettingError
     from regan.quality.distances import LEAST_IMAGES
 
     if num_images < 2 * LEAST_IMAGES:
-        raise ValueError(f"`num_images` must be at least {2 * LEAST_IMAGES}. Received num_images={num_images}.")
+        raise SettingError(f"num_images={num_images} is too small: use {2 * LEAST_IMAGES} or more.")
     if not 0 <= truncation_psi <= 10:
-        raise ValueError(f"`truncation_psi` must be between 0 and 10. Received truncation_psi={truncation_psi}.")
+        raise SettingError(f"truncation_psi={truncation_psi} is out of range: use 0 to 10.")
     if seed < 0:
-        raise ValueError(f"`seed` must be 0 or more: it is the first latent seed. Received seed={seed}.")
+        raise SettingError(f"seed={seed} is negative: the first latent seed must be 0 or more.")
 
 
 def _open_run(run: str | Path, images: "ImageSet") -> tuple[list[Path], tuple[str, ...]]:
-    """Snapshots of the run and the classes that it makes; ValueError where the images do not fit."""
+    """Snapshots of the run and the classes that it generates."""
     from regan.artifacts.model import read_model
+    from regan.common.errors import NoFilesError, WrongArtifactError
     from regan.quality.snapshots import require_images
 
     model = read_model(run, "run")
     if (model["size"], model["channels"]) != (images.size, images.channels):
-        raise ValueError(
-            "The real images must be of the size and channels of the run. Received images of "
-            f"{images.size} pixels and {images.channels} channels for a run of {model['size']} and {model['channels']}."
+        raise WrongArtifactError(
+            f"The real images do not fit the run: {images.path} has {images.size} pixels and {images.channels} "
+            f"channels, the run {model['size']} and {model['channels']}. Pass the images that trained the run."
         )
     labels = tuple(model["labels"])
     require_images(images, labels)
@@ -147,16 +151,14 @@ def _open_run(run: str | Path, images: "ImageSet") -> tuple[list[Path], tuple[st
 
     paths = snapshots(run)
     if not paths:
-        raise FileNotFoundError(
-            f"The run must hold at least one snapshot. Received {run}, which has none: train again."
-        )
+        raise NoFilesError(f"No snapshots in {run}. Run train_gan again.")
     return paths, labels
 
 
 def _measure_all(
     paths: list[Path], measure: "SnapshotMeasure", sample: _Sample
 ) -> tuple[list[dict[str, Any]], int, "Features"]:
-    """A row of distances for each snapshot, the best one's number, and the synthetic features behind it."""
+    """A row of distances for each snapshot, the index of the best one, and its synthetic features."""
     from regan.common.progress import Progress
     from regan.gan.sampling import Generator
 
@@ -180,7 +182,7 @@ def _measure_all(
 
 
 def _floor(real: "Features", synthetic: "Features", seed: int) -> dict[str, float]:
-    """What two halves of the real images give, and the kept snapshot at the same numbers of images."""
+    """Distances between two halves of the real images, and of the selected snapshot at the same number of images."""
     import numpy as np
 
     from regan.quality.distances import random_halves
@@ -216,7 +218,7 @@ def _copy_snapshot(
 ) -> None:
     from regan.artifacts.model import read_model, read_training_index, read_weights, write_model
 
-    own = ("kind", "format", "versions", "discriminator")  # its discriminator, which the snapshot alone might have
+    own = ("kind", "format", "versions", "discriminator")  # written anew; a discriminator is not copied
     metadata = {name: value for name, value in read_model(snapshot, "generator").items() if name not in own}
     chosen_by = {(row.sha256, row.group) for label in labels for row in images.with_label(label)}
     write_model(
@@ -232,20 +234,18 @@ def _write_history(
     folder: Path,
     inputs: Mapping[str, str | Path],
     settings: Mapping[str, Any],
-    figures: Mapping[str, float],
+    figures: Mapping[str, Any],
     rows: list[dict[str, Any]],
     seconds: float,
 ) -> None:
-    from regan.artifacts.history import write_step
+    from regan.artifacts.entries import SelectSnapshotEntry
+    from regan.artifacts.entry import read_record, write_entry
+    from regan.artifacts.rows import DistanceRow
 
-    columns = ("kimg", "kernel_distance", "kernel_distance_standard_error", "frechet_distance", "num_images")
-    write_step(
-        folder,
-        "select_snapshot",
-        inputs,
-        settings=settings,
-        counts={"num_snapshots": len(rows)},
-        figures=figures,
-        tables={"distances": [{name: row[name] for name in columns} for row in rows]},
-        seconds=seconds,
+    entry = SelectSnapshotEntry(
+        **settings,
+        num_snapshots=len(rows),
+        **figures,
+        distances=tuple(read_record(DistanceRow, row, DISTANCES) for row in rows),
     )
+    write_entry(folder, entry, inputs, seconds=seconds)

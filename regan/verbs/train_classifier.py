@@ -1,13 +1,17 @@
-"""Train a classifier of two classes."""
+"""Train a classifier for two classes."""
 
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from regan.common.errors import SettingError
+
 if TYPE_CHECKING:
+    from regan.artifacts.entry import Curve
     from regan.artifacts.image_set import ImageSet
     from regan.classifier.initial_network import InitialNetwork
     from regan.classifier.recipes import Recipe
@@ -19,7 +23,14 @@ _PIXELS = "pixels"
 
 @dataclass(frozen=True)
 class TrainedClassifier:
-    """Where the classifier lies, and its figures on validation images."""
+    """Result of `train_classifier`.
+
+    Attributes:
+        path: The classifier.
+        validation_auc: Area under the ROC curve on validation images.
+        num_epochs: Epochs trained.
+        threshold: Decision threshold, fixed on validation images.
+    """
 
     path: Path
     validation_auc: float
@@ -43,9 +54,9 @@ def train_classifier(
     checkpoint_minutes: float = 5.0,
     seed: int = 0,
 ) -> TrainedClassifier:
-    """Train a classifier of two classes, on real or on synthetic images.
+    """Train a classifier for two classes, on real or on synthetic images.
 
-    An interrupted training goes on when the same command is run again, to the same bytes on the same CPU.
+    To resume an interrupted training, run the same command again; on the same CPU it ends with the same bytes.
 
     Args:
         images: Image set to train on.
@@ -77,14 +88,19 @@ def train_classifier(
         Path, area under the ROC curve on validation images with the kept weights, epochs trained, decision threshold.
 
     Raises:
-        FileNotFoundError: An input is missing.
-        FileExistsError: `classifier` holds something already.
-        ValueError: A setting is unknown, a class is missing, the inputs do not fit each other, or the checkpoint
-            belongs to another configuration or other images.
-        TrainingStoppedError: SIGTERM came; the same command goes on from the checkpoint.
-        TakenOverError: Another process trains with the state at `checkpoint_uri`, and began later.
+        NoFilesError: An input is missing.
+        OutputExistsError: `classifier` is not empty.
+        SettingError: A setting is unknown or out of range.
+        TooFewImagesError: A class has no images.
+        WrongArtifactError: The inputs do not fit each other.
+        OverlapError: Validation images overlap with training images.
+        MissingWeightsError: Pretrained weights cannot be found.
+        CheckpointMismatchError: The checkpoint belongs to another configuration or other images.
+        TrainingStoppedError: SIGTERM was received; the same command resumes from the checkpoint.
+        TakenOverError: Another process has since started training with the state at `checkpoint_uri`.
     """
-    from regan.artifacts.history import write_step
+    from regan.artifacts.entries import TrainClassifierEntry
+    from regan.artifacts.entry import write_entry
     from regan.artifacts.output_folder import atomic_folder, require_empty_output
     from regan.classifier.recipes import find_recipe
     from regan.training.workspace import StateFiles, open_workspace, require_checkpoint_minutes
@@ -96,7 +112,7 @@ def train_classifier(
     require_empty_output(Path(classifier))
     sets = _open_sets(images, validation)
     first = _first_network(sets["images"], plan, start=start, backbone=backbone, weights=weights, seed=seed)
-    settings = {
+    settings: dict[str, Any] = {
         "backbone": backbone,
         "configuration": first.configuration.to_dict(),
         "first_weights": first.origin,
@@ -114,23 +130,24 @@ def train_classifier(
         figures = _figures(training, sets, plan)
         with atomic_folder(classifier) as folder:
             _write_model(folder, first, sets, settings, figures, start)
-            write_step(
-                folder,
-                "train_classifier",
-                {"images": images, "validation": validation} | ({"start": start} if str(start) else {}),
-                settings=settings,
-                counts={"num_images": len(sets["images"]), "num_validation": len(sets["validation"])},
-                figures=figures,
-                curves=_curves(training),
-                seconds=time.monotonic() - started,
+            entry = TrainClassifierEntry(
+                **settings,
+                **figures,
+                num_images_figure=figures["num_images"],
+                num_validation=len(sets["validation"]),
+                training_loss=_curve(training.training_loss, "cross-entropy (nats)"),
+                validation_loss=_curve(training.validation_loss, "cross-entropy (nats)"),
+                validation_auc_curve=_curve(training.validation_auc, "area under the ROC curve"),
             )
+            inputs = {"images": images, "validation": validation} | ({"start": start} if str(start) else {})
+            write_entry(folder, entry, inputs, seconds=time.monotonic() - started)
     return TrainedClassifier(Path(classifier), figures["validation_auc"], figures["num_epochs"], figures["threshold"])
 
 
 def _require_at_least_one(**settings: int) -> None:
     for name, value in settings.items():
         if value < 1:
-            raise ValueError(f"`{name}` must be 1 or more. Received {name}={value}.")
+            raise SettingError(f"{name}={value} is too small: use 1 or more.")
 
 
 def _open_sets(images: str | Path, validation: str | Path) -> "dict[str, ImageSet]":
@@ -159,7 +176,7 @@ def _first_network(
 
 
 def _identity(settings: dict[str, Any], sets: "dict[str, ImageSet]", start: str | Path) -> str:
-    """Hash of all that decides the weights, but for `epochs`: a training may be made longer."""
+    """Hash of everything that determines the weights except `epochs`, so that a training may be made longer."""
     from regan.artifacts.model import weights_hash
     from regan.training.checkpoint import contents_hash, identity_hash
 
@@ -185,7 +202,7 @@ def _train(
     from regan.training.checkpoint import CHECKPOINTS
 
     scratch = work.folder / _PIXELS
-    shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
+    shutil.rmtree(scratch, ignore_errors=True)  # left by a process that was killed
     scratch.mkdir()
     try:
         training_sets = list(sets.values()) if recipe.trains_on_validation else [sets["images"]]
@@ -256,14 +273,8 @@ def _write_model(
     )
 
 
-def _curves(training: "Training") -> dict[str, dict[str, Any]]:
-    epochs = list(range(1, len(training.validation_loss) + 1))
-    curves = {
-        "training_loss": (training.training_loss, "cross-entropy (nats)"),
-        "validation_loss": (training.validation_loss, "cross-entropy (nats)"),
-        "validation_auc": (training.validation_auc, "area under the ROC curve"),
-    }
-    return {
-        name: {"x": epochs, "y": values, "x_label": "epoch", "y_label": label}
-        for name, (values, label) in curves.items()
-    }
+def _curve(values: Sequence[float], label: str) -> "Curve":
+    """Values after each epoch."""
+    from regan.artifacts.entry import Curve
+
+    return Curve(list(range(1, len(values) + 1)), values, x_label="epoch", y_label=label)

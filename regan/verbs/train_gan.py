@@ -1,4 +1,4 @@
-"""Train a StyleGAN2 on an image set."""
+"""Train StyleGAN2 on an image set."""
 
 import logging
 import shutil
@@ -8,21 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from regan.artifacts.entry import Curve
     from regan.artifacts.image_set import ImageSet
     from regan.gan.configuration import GanConfig
     from regan.gan.trainer import OnSnapshot, TrainingResult
 
 _LOG = logging.getLogger("regan")
-_NUM_MEASURED = 2_000  # synthetic images of a snapshot
-_CURVES = (
-    "generator_loss",
-    "discriminator_loss",
-    "r1",
-    "path_length",
-    "real_sign",
-    "fake_sign",
-    "augmentation_strength",
-)
+_NUM_MEASURED = 2_000  # synthetic images per snapshot for the distances in TensorBoard
 
 
 @dataclass(frozen=True)
@@ -32,8 +24,8 @@ class TrainedGan:
     Attributes:
         path: The run: snapshots, log, TensorBoard files.
         kimg: Thousands of real images shown.
-        num_snapshots: Snapshots kept.
-        seconds: Training time, over all starts.
+        num_snapshots: Number of snapshots kept.
+        seconds: Training time over all starts.
     """
 
     path: Path
@@ -62,9 +54,9 @@ def train_gan(
     devices: int = 0,
     seed: int = 0,
 ) -> TrainedGan:
-    """Train a StyleGAN2 on an image set, or go on with an interrupted training: run the same command again.
+    """Train StyleGAN2 on an image set. To resume an interrupted training, run the same command again.
 
-    On a CPU with as many cores, an interrupted training ends with the same weights bit for bit as one that was not.
+    On a CPU with the same number of cores, a resumed training ends with bit-identical weights.
 
     Args:
         images: Image set to train on.
@@ -105,18 +97,21 @@ def train_gan(
         seed: Seed of the GAN's initial weights, latents, noise and order of images.
 
     Returns:
-        Where the run lies, its length and its snapshots.
+        The run, its length and its snapshots.
 
     Raises:
-        ValueError: A setting is out of range, or the checkpoint belongs to another configuration or other images.
-        FileExistsError: `run` holds something already.
-        TrainingStoppedError: SIGTERM came; the same command goes on from the checkpoint.
-        TakenOverError: Another process trains with the state at `checkpoint_uri`, and began later.
-        TrainingDivergedError: The figures left the finite or all bounds, or the discriminator has won outright. The
-            last good snapshot and checkpoint stay in the work folder.
+        SettingError: A setting is out of range.
+        TooFewImagesError: There are no images of the class.
+        CheckpointMismatchError: The checkpoint belongs to another configuration or other images.
+        OutputExistsError: `run` is not empty.
+        TrainingStoppedError: SIGTERM was received; the same command resumes from the checkpoint.
+        TakenOverError: Another process has since started training with the state at `checkpoint_uri`.
+        TrainingDivergedError: A loss or gradient is no longer finite or within bounds, or the discriminator has won
+            for good. The last good snapshot and checkpoint stay in the work folder.
     """
     from regan.artifacts.image_set import ImageSet
     from regan.artifacts.output_folder import require_empty_output
+    from regan.common.errors import SettingError, TooFewImagesError
     from regan.gan.configuration import configure
     from regan.gan.inputs import decode
     from regan.training.checkpoint import CHECKPOINTS, contents_hash, identity_hash
@@ -126,13 +121,16 @@ def train_gan(
     require_empty_output(Path(run))
     require_checkpoint_minutes(checkpoint_minutes)
     if keep_snapshots < 2:
-        raise ValueError(f"`keep_snapshots` must be at least 2. Received keep_snapshots={keep_snapshots}.")
+        raise SettingError(f"keep_snapshots={keep_snapshots} is too small: use 2 or more.")
     source = ImageSet.open(images)
     rows = source.rows if label == "all" else source.with_label(label)
     labels = source.classes if label == "all" else (label,)
     for name in labels:
         if not source.counts.get(name):
-            raise ValueError(f"There must be images of each class to learn from. {images} has none of label={name!r}.")
+            raise TooFewImagesError(
+                f"No images of class {name!r} in {images}. It contains {', '.join(source.counts)}; set `label` to one "
+                "of them, or to 'all'."
+            )
     config = configure(
         preset,
         size=source.size,
@@ -150,7 +148,7 @@ def train_gan(
     identity = identity_hash(verb="train_gan", configuration=config.hash(), images=contents_hash(rows), **own)
     files = StateFiles(fixed=("snapshots", "start"), growing=("log.jsonl", "tensorboard"), tensorboard="tensorboard")
     with open_workspace(Path(run), checkpoint_uri, files=files, configuration=identity, label=label) as work:
-        # Only now: the framework takes seconds to load, and a wrong call should not wait for it.
+        # Imported here because the framework takes seconds to load, and wrong arguments should fail before that.
         from regan.gan.initial_weights import load_initial_weights
         from regan.gan.trainer import Trainer
 
@@ -175,14 +173,16 @@ def train_gan(
         result = trainer.run()
         work.finish()
         origin = start.provenance() if start else {}
-        settings = {"label": label, "preset": preset, "keep_snapshots": keep_snapshots, **origin}
-        about = {"classes": list(source.classes), "preset": preset, **origin}
+        settings = {"label": label, "preset": preset, "keep_snapshots": keep_snapshots}
+        classes = list(source.classes)
         seconds = time.monotonic() - started
-        return _write_run(Path(run), work.folder, images, config, result, about, settings, training_index, seconds)
+        return _write_run(
+            Path(run), work.folder, images, config, result, classes, origin, settings, training_index, seconds
+        )
 
 
 def _measuring(images: "ImageSet", labels: tuple[str, ...], features: str) -> "OnSnapshot":
-    """What measures a snapshot's distances to the real images."""
+    """A function that measures a snapshot's distances to the real images."""
     from regan.gan.sampling import Generator
     from regan.quality.extractors import feature_extractor
     from regan.quality.snapshots import SnapshotMeasure
@@ -211,20 +211,25 @@ def _write_run(
     images: str | Path,
     config: "GanConfig",
     result: "TrainingResult",
-    about: dict[str, Any],
+    classes: list[str],
+    origin: dict[str, str],
     settings: dict[str, Any],
     training_index: set[tuple[str, str]],
     seconds: float,
 ) -> TrainedGan:
-    """Copy what the run keeps out of the work folder, and describe it."""
-    from regan.artifacts.history import contact_sheet, write_step
+    """Copy the results out of the work folder, and write model and history."""
+    from regan.artifacts.entries import SAMPLES, TrainGanEntry
+    from regan.artifacts.entry import write_entry
+    from regan.artifacts.history import contact_sheet
     from regan.artifacts.model import write_model
     from regan.artifacts.output_folder import atomic_folder
     from regan.gan.log import LOG, TENSORBOARD, read_log
     from regan.gan.sampling import SNAPSHOTS, snapshots
 
     model = {
-        **about,
+        "classes": classes,
+        "preset": settings["preset"],
+        **origin,
         "configuration": config.to_dict(),
         "labels": list(config.labels),
         "size": config.size,
@@ -237,31 +242,31 @@ def _write_run(
         shutil.copyfile(work / LOG, folder / LOG)
         write_model(folder, kind="run", weights=None, metadata=model, training_index=training_index)
         num_snapshots = len(snapshots(folder))
-        write_step(
-            folder,
-            "train_gan",
-            {"images": images},
-            settings={**config.to_dict(), **settings},
-            counts={"num_snapshots": num_snapshots},
-            figures={
-                "kimg": result.kimg,
-                "images_per_second": result.images_per_second,
-                "num_parameters_generator": result.num_parameters["generator"],
-                "num_parameters_discriminator": result.num_parameters["discriminator"],
-            },
-            curves=_curves(read_log(work)),
-            thumbnails={"samples": contact_sheet(result.samples)},
-            seconds=seconds,
+        curves: dict[str, Any] = _curves(read_log(work))
+        entry = TrainGanEntry(
+            **settings,
+            configuration={**config.to_dict(), **origin},
+            num_snapshots=num_snapshots,
+            kimg=result.kimg,
+            images_per_second=result.images_per_second,
+            num_parameters_generator=result.num_parameters["generator"],
+            num_parameters_discriminator=result.num_parameters["discriminator"],
+            **curves,
         )
+        sheets = {SAMPLES: contact_sheet(result.samples)}
+        write_entry(folder, entry, {"images": images}, thumbnails=sheets, seconds=seconds)
     return TrainedGan(path=run, kimg=result.kimg, num_snapshots=num_snapshots, seconds=result.seconds)
 
 
-def _curves(lines: list[dict[str, float]]) -> dict[str, dict[str, Any]]:
-    """Figures of the log over kimg, for those that were computed."""
+def _curves(lines: list[dict[str, float]]) -> dict[str, "Curve"]:
+    """Curves over kimg of the logged values that the entry names, for those that were computed."""
+    from regan.artifacts.entries import TrainGanEntry
+    from regan.artifacts.entry import Curve, names_of
+
     curves = {}
-    for name in _CURVES:
+    for name in names_of(TrainGanEntry, "curves"):
         points = [(line["kimg"], line[name]) for line in lines if name in line]
         if points:
             x, y = zip(*points, strict=True)
-            curves[name] = {"x": list(x), "y": list(y), "x_label": "kimg", "y_label": name.replace("_", " ")}
+            curves[name] = Curve(x, y, x_label="kimg", y_label=name.replace("_", " "))
     return curves

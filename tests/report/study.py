@@ -1,14 +1,41 @@
-"""A small study on disk with the history that the verbs write: real `write_step`, real predictions, phantom images."""
+"""A small study on disk with the history that the verbs write: their entries, real predictions, phantom images."""
 
 from pathlib import Path
 
 import numpy as np
 
-from regan.artifacts.history import contact_sheet, write_step
+from regan.artifacts.entries import (
+    NEAREST_REAL,
+    NEAREST_SYNTHETIC,
+    SAMPLES,
+    AuditImagesEntry,
+    EvaluateClassifierEntry,
+    FilterImagesEntry,
+    GenerateImagesEntry,
+    PrepareImagesEntry,
+    SelectSnapshotEntry,
+    TrainClassifierEntry,
+    TrainGanEntry,
+    kept_sheet,
+    refused_sheet,
+)
+from regan.artifacts.entry import Curve, write_entry
+from regan.artifacts.history import contact_sheet
 from regan.artifacts.image_set import ImageSet, ImageSetWriter
+from regan.artifacts.rows import (
+    AcceptanceRow,
+    AuditRow,
+    DistanceRow,
+    GroupedFile,
+    RefusalReason,
+    RefusedFile,
+    SourcePlace,
+    SplitRow,
+)
 from regan.preparation.phantom import phantom_image
 from regan.statistics.delong import auc
 from regan.statistics.predictions import Predictions
+from tests.entries import sample
 
 CLASSES = ("benign", "malignant")
 GENERATOR = "9e" * 32
@@ -91,17 +118,17 @@ def answer(
     if classifier is not None and images is not None:
         order = np.argsort(-probability)
         hits, alarms = np.cumsum(label[order]), np.cumsum(~label[order])
-        roc = {"x": [0, *(alarms / alarms[-1])], "y": [0, *(hits / hits[-1])]}
-        write_step(
-            folder,
-            "evaluate_classifier",
-            {"classifier": classifier, "images": images},
-            settings={"positive_class": classes[1], "classes": classes, "classifier": "c0ffee" * 10 + "beef"},
-            counts={"num_images": len(label)},
-            figures={"auc": auc(label, probability), "threshold": threshold, "brier": 0.1},
-            curves={"roc": roc | {"x_label": "false positive rate", "y_label": "sensitivity"}},
-            seconds=4.2,
+        entry = sample(
+            EvaluateClassifierEntry,
+            positive_class=classes[1],
+            classes=classes,
+            classifier="c0ffee" * 10 + "beef",
+            num_images=len(label),
+            auc=auc(label, probability),
+            threshold=threshold,
+            roc=Curve([0, *(alarms / alarms[-1])], [0, *(hits / hits[-1])], "false positive rate", "sensitivity"),
         )
+        write_entry(folder, entry, {"classifier": classifier, "images": images}, seconds=4.2)
     return predictions
 
 
@@ -111,105 +138,99 @@ def _sheet(place: int, size: int, count: int, seed: int) -> np.ndarray:
 
 
 def _prepare(folder: Path, classes: tuple[str, str], size: int, count: int, source: str, refused_file: str) -> None:
-    rows = [
-        {"set": name, "class": label, "images": images, "groups": groups}
-        for name, images, groups in (("train", 320, 301), ("validation", 36, 34), ("test", 150, 150))
-        for label in classes
-    ]
-    reasons = [
-        {"reason": "not a picture", "files": 2},
-        {"reason": "same picture under both classes", "files": 2},
-        {"reason": "mask beside an image", "files": 28},
-    ]
     folder.mkdir(parents=True)
-    write_step(
-        folder,
-        "prepare_images",
-        {},
-        settings={"source": source, "size": size, "channels": 1, "mask_pattern": "*_mask*", "seed": 0},
-        counts={"num_images": 1012},
-        figures={"num_refused": 32, "num_duplicates": 11, "num_label_conflicts": 2},
-        tables={"split": rows, "refusal_reasons": reasons},
-        private_tables={
-            "refused": [{"file": refused_file, "reason": "same picture under both classes", "detail": "also malignant"}]
-        },
-        private_thumbnails={label: _sheet(place, size, count, seed=1) for place, label in enumerate(classes)},
-        seconds=21.4,
+    entry = sample(
+        PrepareImagesEntry,
+        size=size,
+        channels=1,
+        mask_pattern="*_mask*",
+        negative_class=classes[0],
+        positive_class=classes[1],
+        num_refused=32,
+        num_duplicates=11,
+        num_label_conflicts=2,
+        split=tuple(
+            SplitRow(name, label, images, groups)
+            for name, images, groups in (("train", 320, 301), ("validation", 36, 34), ("test", 150, 150))
+            for label in classes
+        ),
+        refusal_reasons=(
+            RefusalReason("not a picture", 2),
+            RefusalReason("same picture under both classes", 2),
+            RefusalReason("mask beside an image", 28),
+        ),
+        source=(SourcePlace(source),),
+        refused=(RefusedFile(refused_file, "same picture under both classes", "also malignant"),),
+        groups=(GroupedFile("g0123", classes[0], "train", "IMG_0001.png"),),
     )
+    sheets = {label: _sheet(place, size, count, seed=1) for place, label in enumerate(classes)}
+    write_entry(folder, entry, {}, private_thumbnails=sheets, seconds=21.4)
 
 
 def _train_gan(folder: Path, images: Path, size: int, count: int, licence: str) -> None:
     rng, kimg = np.random.default_rng(1), np.linspace(0, 24, 240)
 
-    def curve(values: np.ndarray, noise: float) -> dict:
-        y = values + noise * rng.normal(size=len(kimg))
-        return {"x": kimg, "y": y, "x_label": "kimg", "y_label": ""}
+    def curve(values: np.ndarray, noise: float) -> Curve:
+        return Curve(kimg, values + noise * rng.normal(size=len(kimg)), "kimg", "")
 
     folder.mkdir()
-    write_step(
-        folder,
-        "train_gan",
-        {"images": images},
-        settings={"label": "all", "preset": "demo", "optimizer": {"rate": 0.0025, "betas": [0.0, 0.99]}, "seed": 0}
+    entry = sample(
+        TrainGanEntry,
+        label="all",
+        preset="demo",
+        configuration={"optimizer": {"rate": 0.0025, "betas": [0.0, 0.99]}, "seed": 0}
         | ({"origin": {"licence": licence}} if licence else {}),
-        figures={
-            "kimg": 24.0,
-            "images_per_second": 118.0,
-            "num_parameters_generator": 214_018,
-            "num_parameters_discriminator": 238_401,
-        },
-        curves={
-            "generator_loss": curve(0.9 + 0.6 * np.exp(-kimg / 4), 0.08),
-            "discriminator_loss": curve(1.25 - 0.5 * np.exp(-kimg / 3), 0.06),
-            "r1": curve(0.08 + 0.3 * np.exp(-kimg / 2), 0.01),
-            "path_length": curve(0.2 + 0.1 * kimg / 24, 0.01),
-            "real_sign": curve(0.25 + 0.2 * kimg / 24, 0.05),
-            "fake_sign": curve(-0.3 - 0.1 * kimg / 24, 0.05),
-        },
-        thumbnails={"samples": _sheet(0, size, count, seed=2)},
-        seconds=272.0,
+        kimg=24.0,
+        images_per_second=118.0,
+        num_parameters_generator=214_018,
+        num_parameters_discriminator=238_401,
+        generator_loss=curve(0.9 + 0.6 * np.exp(-kimg / 4), 0.08),
+        discriminator_loss=curve(1.25 - 0.5 * np.exp(-kimg / 3), 0.06),
+        r1=curve(0.08 + 0.3 * np.exp(-kimg / 2), 0.01),
+        path_length=curve(0.2 + 0.1 * kimg / 24, 0.01),
+        real_sign=curve(0.25 + 0.2 * kimg / 24, 0.05),
+        fake_sign=curve(-0.3 - 0.1 * kimg / 24, 0.05),
     )
+    sheets = {SAMPLES: _sheet(0, size, count, seed=2)}
+    write_entry(folder, entry, {"images": images}, thumbnails=sheets, seconds=272.0)
 
 
 def _select(folder: Path, run: Path, images: Path) -> None:
     kimg = np.arange(2.0, 25.0, 2.0)
     kernel = 0.9 * np.exp(-kimg / 5) + 0.035 + 0.004 * np.maximum(kimg - 20, 0)
     rows = [
-        {
-            "kimg": float(k),
-            "kernel_distance": float(d),
-            "kernel_distance_standard_error": 0.012,
-            "frechet_distance": float(14 * d + 1.6),
-            "num_images": 640,
-        }
+        DistanceRow(
+            kimg=float(k),
+            kernel_distance=float(d),
+            kernel_distance_standard_error=0.012,
+            frechet_distance=float(14 * d + 1.6),
+            num_images=640,
+        )
         for k, d in zip(kimg, kernel)
     ]
-    best = min(rows, key=lambda row: row["kernel_distance"])
+    best = min(rows, key=lambda row: row.kernel_distance)
     folder.mkdir()
-    write_step(
-        folder,
-        "select_snapshot",
-        {"run": run, "images": images},
-        settings={"extractor": "radiomic", "extractor_hash": "ab" * 32, "truncation_psi": 1.0, "seed": 0},
-        figures={key: best[key] for key in ("kimg", "kernel_distance", "frechet_distance")}
-        | {"floor_kernel_distance": 0.0021, "floor_frechet_distance": 0.94}
-        | {"frechet_distance_at_floor": 2.6, "floor_num_images": 320},
-        tables={"distances": rows},
-        seconds=31.0,
+    entry = sample(
+        SelectSnapshotEntry,
+        extractor="radiomic",
+        extractor_hash="ab" * 32,
+        labels=CLASSES,
+        kimg=best.kimg,
+        kernel_distance=best.kernel_distance,
+        frechet_distance=best.frechet_distance,
+        floor_kernel_distance=0.0021,
+        floor_frechet_distance=0.94,
+        frechet_distance_at_floor=2.6,
+        floor_num_images=320,
+        distances=tuple(rows),
     )
+    write_entry(folder, entry, {"run": run, "images": images}, seconds=31.0)
 
 
 def _generate(folder: Path, generator: Path, label: str, sheet: np.ndarray) -> None:
     folder.mkdir()
-    write_step(
-        folder,
-        "generate_images",
-        {"generator": generator},
-        settings={"label": label, "seeds": "1-3000", "truncation_psi": 1.0},
-        counts={"num_images": 3000},
-        thumbnails={label: sheet},
-        seconds=18.5,
-    )
+    entry = sample(GenerateImagesEntry, label=label, seeds="1-3000", num_images=3000)
+    write_entry(folder, entry, {"generator": generator}, thumbnails={label: sheet}, seconds=18.5)
 
 
 def _filter(
@@ -223,24 +244,17 @@ def _filter(
 ) -> None:
     accepted = (1830, 1412) if rule == "agreement" else (3000, 3000)
     rows = [
-        {"class": label, "offered": 3000, "accepted": n, "kept": 1412, "acceptance": n / 3000}
+        AcceptanceRow(label, offered=3000, accepted=n, kept=1412, acceptance=n / 3000, duplicates=0)
         for label, n in zip(classes, accepted)
     ]
-    sheets = {f"kept_{label}": _sheet(place, size, count, seed=4) for place, label in enumerate(classes)}
+    sheets = {kept_sheet(label): _sheet(place, size, count, seed=4) for place, label in enumerate(classes)}
     if rule != "none":
-        sheets |= {f"refused_{label}": _sheet(1 - place, size, count, seed=5) for place, label in enumerate(classes)}
+        sheets |= {refused_sheet(label): _sheet(1 - place, size, count, seed=5) for place, label in enumerate(classes)}
     folder.mkdir()
     _write_images(folder, classes, size, rule, per_class)
-    write_step(
-        folder,
-        "filter_images",
-        {"negative": study["raw_0"], "positive": study["raw_1"], "classifier": study["teacher"]},
-        settings={"rule": rule, "confidence": 0.9, "per_class": 1412, "seed": 0},
-        counts={"num_images": 2824},
-        tables={"acceptance": rows},
-        thumbnails=sheets,
-        seconds=9.1,
-    )
+    inputs = {"negative": study["raw_0"], "positive": study["raw_1"], "classifier": study["teacher"]}
+    entry = sample(FilterImagesEntry, rule=rule, classifier="", num_images=2824, acceptance=tuple(rows))
+    write_entry(folder, entry, inputs, thumbnails=sheets, seconds=9.1)
 
 
 def _write_images(folder: Path, classes: tuple[str, str], size: int, rule: str, per_class: int) -> None:
@@ -265,51 +279,54 @@ def _train_classifier(folder: Path, images: Path, validation: Path, role: str) -
     epochs = np.arange(1, 25)
     gap = {"teacher": 0.03, "student": 0.08, "control": 0.14}[role]
 
-    def curve(values: np.ndarray) -> dict:
-        return {"x": epochs, "y": values, "x_label": "epoch", "y_label": ""}
+    def curve(values: np.ndarray) -> Curve:
+        return Curve(epochs, values, "epoch", "")
 
     folder.mkdir()
-    write_step(
-        folder,
-        "train_classifier",
-        {"images": images, "validation": validation},
-        settings={"first_weights": {"licence": "Terms of ImageNet"}}
-        | {"backbone": "MobileNetV2", "recipe": {"name": "standard", "patience": 10}, "epochs": 50, "seed": 0},
-        counts={"num_images": 640 if role == "teacher" else 2824, "num_validation": 72},
-        figures={"validation_auc": 1 - gap, "threshold": 0.5, "num_epochs": 24},
-        curves={
-            "training_loss": curve(0.65 * np.exp(-epochs / 9)),
-            "validation_loss": curve(0.68 * np.exp(-epochs / 9) + gap + 0.004 * epochs),
-            "validation_auc": curve(1 - gap - 0.35 * np.exp(-epochs / 5)),
-        },
-        seconds=64.0,
+    entry = sample(
+        TrainClassifierEntry,
+        first_weights={"licence": "Terms of ImageNet"},
+        backbone="MobileNetV2",
+        num_images=640 if role == "teacher" else 2824,
+        validation_auc=1 - gap,
+        num_epochs=24,
+        training_loss=curve(0.65 * np.exp(-epochs / 9)),
+        validation_loss=curve(0.68 * np.exp(-epochs / 9) + gap + 0.004 * epochs),
+        validation_auc_curve=curve(1 - gap - 0.35 * np.exp(-epochs / 5)),
     )
+    write_entry(folder, entry, {"images": images, "validation": validation}, seconds=64.0)
 
 
 def _audit(folder: Path, synthetic: Path, real: Path, size: int, verdict: str, num_copies: int) -> None:
     share = num_copies / 2824 if verdict == "passed" else 0.034
-    table = [
-        {"measure": "kernel_distance", "value": 0.041, "floor": 0.0021, "limit": None, "passed": None},
-        {"measure": "frechet_distance", "value": 2.31, "floor": 0.94, "limit": None, "passed": None},
-        {"measure": "precision", "value": 0.83, "floor": 0.91, "limit": None, "passed": None},
-        {"measure": "recall", "value": 0.71, "floor": 0.9, "limit": None, "passed": None},
-        {"measure": "density", "value": 0.88, "floor": 1.01, "limit": None, "passed": None},
-        {"measure": "coverage", "value": 0.79, "floor": 0.93, "limit": None, "passed": None},
-        {"measure": "share_memorised", "value": share, "floor": 0.0, "limit": 0.01, "passed": verdict == "passed"},
-    ]
+    table = (
+        AuditRow("kernel_distance", 0.041, 0.0021, None, None),
+        AuditRow("frechet_distance", 2.31, 0.94, None, None),
+        AuditRow("precision", 0.83, 0.91, None, None),
+        AuditRow("recall", 0.71, 0.9, None, None),
+        AuditRow("density", 0.88, 1.01, None, None),
+        AuditRow("coverage", 0.79, 0.93, None, None),
+        AuditRow("share_memorised", share, 0.0, 0.01, verdict == "passed"),
+    )
     folder.mkdir()
     rows = [f"{row.sha256},{place < num_copies}" for place, row in enumerate(ImageSet.open(synthetic).rows)]
     (folder / "nearest.csv").write_text("\n".join(["sha256,memorised", *rows]) + "\n")
     (folder / "audit.json").write_text(f'{{"verdict": "{verdict}"}}\n')
-    write_step(
+    entry = sample(
+        AuditImagesEntry,
+        verdict=verdict,
+        extractor="radiomic",
+        num_compared=36,
+        held_out="72 validation images and 40 training images left out in turn",
+        num_memorised=num_copies if verdict == "passed" else 96,
+        share_memorised=share,
+        audit=table,
+    )
+    write_entry(
         folder,
-        "audit_images",
+        entry,
         {"synthetic": synthetic, "train": real, "validation": real},
-        settings={"verdict": verdict, "extractor": "radiomic", "max_memorised": 0.01, "num_compared": 36}
-        | {"held_out": "72 validation images and 40 training images left out in turn"},
-        figures={"num_memorised": num_copies if verdict == "passed" else 96, "share_memorised": share},
-        tables={"audit": table},
-        thumbnails={"nearest_synthetic": _sheet(0, size, 8, seed=6)},
-        private_thumbnails={"nearest_real": _sheet(0, size, 8, seed=7)},
+        thumbnails={NEAREST_SYNTHETIC: _sheet(0, size, 8, seed=6)},
+        private_thumbnails={NEAREST_REAL: _sheet(0, size, 8, seed=7)},
         seconds=44.0,
     )

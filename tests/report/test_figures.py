@@ -4,6 +4,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
+from regan.artifacts.entry import Curve
 from regan.report import figures
 
 
@@ -25,8 +26,8 @@ def roc_figure():
 
 
 def distance_figure():
-    rows = [{"kimg": k, "kernel_distance": 1 / k, "kernel_distance_standard_error": 0.01} for k in (1.0, 2.0, 4.0)]
-    return figures.distance_figure(rows, "kernel_distance", "d", title="Kernel distance", kept=4.0, floor=0.1)
+    rows = [figures.Distance(k, 1 / k, 0.01) for k in (1.0, 2.0, 4.0)]
+    return figures.distance_figure(rows, "d", title="Kernel distance", kept=4.0, floor=0.1)
 
 
 ALL = [line_figure, difference_figure, roc_figure, distance_figure]
@@ -87,18 +88,17 @@ def test_the_interval_is_written_beside_its_name():
 
 def test_the_kept_snapshot_and_the_floor_are_marked():
     text = distance_figure()
-    assert "kept: 4.0 kimg" in text
+    assert "selected: 4.0 kimg" in text
     assert "floor: real against real" in text
 
 
-def test_a_snapshot_table_without_floor_errors_or_kept_snapshot_is_drawn_all_the_same():
-    rows = [{"kimg": 1.0, "kernel_distance": 0.5}, {"kimg": None, "kernel_distance": 0.4}]
-    text = figures.distance_figure(rows, "kernel_distance", "d", title="Kernel distance", kept=None, floor=None)
-    assert "of 1 snapshots; kept: none marked" in text
+def test_distances_without_errors_or_selected_snapshot_are_drawn():
+    text = figures.distance_figure([figures.Distance(1.0, 0.5)], "d", title="Kernel distance", kept=7.0, floor=0.1)
+    assert "of 1 snapshots; selected: none marked" in text
 
 
 def test_points_that_are_no_numbers_are_dropped():
-    curve = {"x": [0, 1, "2", None, 4], "y": [1, None, 3, 4, 5.5]}
+    curve = Curve([0, 1, "2", None, 4], [1, None, 3, 4, 5.5], "", "")
     assert figures.points(curve) == ([0.0, 4.0], [1.0, 5.5])
     assert figures.points(None) == ([], [])
 

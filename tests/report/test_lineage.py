@@ -1,6 +1,7 @@
 import pytest
 
 from regan.artifacts.history import read_history, write_step
+from regan.common.errors import WrongArtifactError
 from regan.report.lineage import Lineage, ancestors
 
 
@@ -11,8 +12,8 @@ def test_student_teacher_and_control_are_found_by_the_inputs_of_the_comparison(s
         ("candidate", "student"),
         ("control", "control"),
     ]
-    assert lineage.candidate.filters[0].settings["rule"] == "agreement"
-    assert lineage.control.filters[0].settings["rule"] == "none"
+    assert lineage.candidate.filters[0].rule == "agreement"
+    assert lineage.control.filters[0].rule == "none"
     assert lineage.reference.image_steps[0].verb == "prepare_images"
     assert not lineage.reference.synthetic
 
@@ -79,7 +80,7 @@ def test_a_comparison_without_further_history_is_enough(tmp_path):
 
 def test_a_history_without_a_comparison_is_refused(tmp_path):
     write_step(tmp_path, "prepare_images", {}, settings={}, seconds=0)
-    with pytest.raises(ValueError, match=r"needs the history of a comparison\. Received 1 steps.*prepare_images"):
+    with pytest.raises(WrongArtifactError, match=r"contains no comparison.*Received 1 steps: .*prepare_images"):
         Lineage.of(read_history(tmp_path))
 
 

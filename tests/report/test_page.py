@@ -6,8 +6,12 @@ from html.parser import HTMLParser
 
 import pytest
 
-from regan.artifacts.history import read_history, write_step
+from regan.artifacts.entries import CompareClassifiersEntry
+from regan.artifacts.entry import write_entry
+from regan.artifacts.history import read_history
+from regan.common.errors import CorruptFileError
 from regan.report.page import render_report, write_report
+from tests.entries import sample
 
 HOSTILE = "<script>alert('x')</script>"
 SECTIONS = ("images", "samples", "gan", "snapshot", "audit", "training", "test", "tests", "provenance")
@@ -75,7 +79,7 @@ def test_every_section_is_there_and_filled(html, text):
         assert f'<section id="{name}">' in html
         assert f'href="#{name}"' in html
     assert "not known" not in text
-    assert "The history holds no" not in text
+    assert "The history contains no" not in text
     assert "does not say" not in text
 
 
@@ -84,16 +88,16 @@ def test_every_section_is_there_and_filled(html, text):
     [
         "Research use, not a medical device",
         "300 (150 malignant, 150 benign)",
-        "largest loss that would be accepted, declared before the run",
-        "Learned from 640 real images",
-        "Learned from 2,824 synthetic images, unfiltered",
+        "non-inferiority margin: largest acceptable loss, set beforehand",
+        "Trained on 640 real images",
+        "Trained on 2,824 synthetic images, unfiltered",
         "same picture under both classes",
         "IMG_0433.png",
         "320 (301)",
         "61.0",
         "the snapshot at 20.0 kimg",
-        "No synthetic image was found to copy a training image.",
-        "limit on share memorised; closeness and variety: see below",
+        "No synthetic image was found to be a copy of a training image.",
+        "limit on share memorised; fidelity and diversity: see below",
         "Fréchet at 320 images",
         "Exact McNemar",
         "Tango score interval, mid-p McNemar",
@@ -124,7 +128,8 @@ def test_hostile_names_and_settings_are_shown_as_text(build_report):
     folder = build_report(per_sheet=1, classes=("benign", HOSTILE), refused_file='"><img src=x onerror=alert(1)>.png')
     steps = read_history(folder)
     name, step = next((n, s) for n, s in steps.items() if s.verb == "train_gan")
-    steps[name] = replace(step, settings={HOSTILE: "</style><script>alert(2)</script>"}, versions={HOSTILE: HOSTILE})
+    settings = step.settings | {HOSTILE: "</style><script>alert(2)</script>", "label": HOSTILE}
+    steps[name] = replace(step, settings=settings, versions={HOSTILE: HOSTILE})
     html = render_report(steps)
     page = Tags(html)
     assert "script" not in {tag for tag, _ in page.tags}
@@ -134,18 +139,25 @@ def test_hostile_names_and_settings_are_shown_as_text(build_report):
     assert '"><img src=x onerror=alert(1)>.png' in shown
 
 
-def test_numbers_that_are_text_and_pictures_that_are_none_do_no_harm(steps):
+def test_points_that_are_text_and_pictures_that_are_none_do_no_harm(steps):
     def spoiled(step):
-        tables = {name: [row | dict.fromkeys(row, HOSTILE) for row in rows] for name, rows in step.tables.items()}
         curves = {name: curve | {"x": [HOSTILE], "y": [HOSTILE]} for name, curve in step.curves.items()}
         pictures = dict.fromkeys(step.thumbnails, b"GIF89a<svg onload=alert(1)>")
-        figures = dict.fromkeys(step.figures, HOSTILE)
-        return replace(step, tables=tables, curves=curves, thumbnails=pictures, figures=figures)
+        return replace(step, curves=curves, thumbnails=pictures)
 
     html = render_report({name: spoiled(step) for name, step in steps.items()})
     assert not {"script", "onload"} & {tag for tag, _ in Tags(html).tags}
-    assert "This picture of the history cannot be read." in html
+    assert "This picture in the history is corrupt." in html
     assert "onload=alert" not in html
+
+
+@pytest.mark.parametrize(("part", "key"), [("figures", "kimg"), ("settings", "preset")])
+@pytest.mark.parametrize("value", [None, ["<script>"]])
+def test_a_history_that_lacks_what_its_verb_writes_is_refused_by_name(steps, part, key, value):
+    name, step = next((n, s) for n, s in steps.items() if s.verb == "train_gan")
+    content = {k: v for k, v in getattr(step, part).items() if k != key} | ({key: value} if value else {})
+    with pytest.raises(CorruptFileError, match=rf"{name} has .*{part}\.{key}"):
+        render_report(steps | {name: replace(step, **{part: content})})
 
 
 def test_without_private_parts_no_picture_of_a_patient_and_no_name_is_left(steps, tmp_path):
@@ -158,7 +170,7 @@ def test_without_private_parts_no_picture_of_a_patient_and_no_name_is_left(steps
     assert "IMG_0433.png" not in public
     assert "incoming/archive.zip" not in public
     assert "data:image/png" not in public  # before there is a release, no picture may be shown
-    assert public.count("Other pictures stay with the institution") == 1
+    assert public.count("Other pictures stay within the institution") == 1
     write_report(steps, tmp_path / "private.html")
     assert "IMG_0433.png" in (tmp_path / "private.html").read_text()
 
@@ -167,7 +179,7 @@ def test_a_missing_control_and_a_missing_audit_are_said(build_report):
     html = render_report(read_history(build_report(per_sheet=1, leave_out=("control", "audit"))))
     # The audit is found by its images where the history holds it; here it does not.
     assert "There is no control" in html
-    assert "No audit was given." in html
+    assert "There is no audit." in html
     assert html.count('<div class="card ') == 2
 
 
@@ -179,23 +191,23 @@ def test_two_classifiers_of_real_images_are_compared_without_synthetic_parts(ste
     rows = {name: [r for r in rows if "control" not in str(r)] for name, rows in compare.tables.items()}
     inputs = {"candidate": [teacher], "reference": [teacher]}
     html = render_report(real | {compare.id: replace(compare, inputs=inputs, tables=rows)})
-    assert "No synthetic images took part in this comparison." in html
+    assert "This comparison involves no synthetic images." in html
     assert "There is no control" not in html
     assert "<h3>Candidate</h3>" in html
 
 
 def test_a_comparison_alone_makes_a_page_that_says_what_is_missing(tmp_path):
-    write_step(tmp_path, "compare_classifiers", {}, settings={}, seconds=0)
+    entry = sample(CompareClassifiersEntry, tests=(), differences=(), measures=(), confusion=())
+    write_entry(tmp_path, entry, {}, seconds=0)
     html = render_report(read_history(tmp_path))
     for said in (
-        "The history holds no verdict.",
-        "The history holds no interval to draw.",
-        "The history does not say how the real images were prepared.",
-        "The history holds no GAN training.",
-        "No audit was given.",
-        "The history does not say how the classifiers were trained.",
-        "The history holds no ROC curves.",
-        "The history holds no tests.",
+        "The history contains no interval to draw.",
+        "The history contains no preparation of the real images.",
+        "The history contains no GAN training.",
+        "There is no audit.",
+        "The history contains no training of the classifiers.",
+        "The history contains no ROC curves.",
+        "The history contains no tests.",
     ):
         assert said in html
 

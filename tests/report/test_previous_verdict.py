@@ -3,9 +3,18 @@ from dataclasses import replace
 
 import pytest
 
+from regan.artifacts.entries import CompareClassifiersEntry
 from regan.artifacts.history import read_history
+from regan.common.errors import CorruptFileError
 from regan.report.page import render_report, write_report
-from regan.report.previous_verdict import VERDICT, finish_verdict, read_verdict, test_set_name, write_verdict
+from regan.report.previous_verdict import (
+    VERDICT,
+    KeptVerdict,
+    finish_verdict,
+    read_verdict,
+    test_set_name,
+    write_verdict,
+)
 
 test_set_name.__test__ = False
 
@@ -28,6 +37,8 @@ LAST = {
     "test_set": "ab" * 32,
 }
 
+KEPT = KeptVerdict(**LAST)
+
 
 def with_last(steps, last, **settings):
     """The same history with a last verdict in its comparison."""
@@ -42,28 +53,35 @@ def section(html):
 
 
 def test_what_is_written_is_read_and_nothing_else_is_kept(tmp_path):
-    write_verdict(tmp_path, LAST | {"names": {"candidate": "student"}}, None, finished=True)
-    assert read_verdict(tmp_path, "another run") == LAST
-    assert "student" not in (tmp_path / VERDICT).read_text().replace(LAST["sentence"], "")
+    write_verdict(tmp_path, KEPT, None, finished=True)
+    assert read_verdict(tmp_path, "another run") == KEPT
+    assert json.loads((tmp_path / VERDICT).read_text()) == LAST | {"format": 1, "before": None, "finished": True}
+
+
+def test_the_record_of_a_comparison_is_what_its_entry_says(steps):
+    compare = next(step for step in steps.values() if step.verb == "compare_classifiers")
+    record = KeptVerdict.of(CompareClassifiersEntry.of(compare), date="2026-10-01", regan="1")
+    assert (record.verdict, record.lower) == (compare.settings["verdict"], compare.figures["lower"])
+    assert record.test_set == compare.settings["test_set"]
 
 
 def test_a_run_is_finished_once_and_only_by_itself(tmp_path):
     assert not finish_verdict(tmp_path, "run one")
-    write_verdict(tmp_path, LAST, None, finished=False)
+    write_verdict(tmp_path, KEPT, None, finished=False)
     assert not finish_verdict(tmp_path, "another run")
     assert json.loads((tmp_path / VERDICT).read_text())["finished"] is False
     assert finish_verdict(tmp_path, "run one")
     assert json.loads((tmp_path / VERDICT).read_text())["finished"] is True
     assert not finish_verdict(tmp_path, "run one")
-    assert read_verdict(tmp_path, "another run") == LAST
+    assert read_verdict(tmp_path, "another run") == KEPT
 
 
 def test_a_run_that_is_repeated_sees_the_verdict_before_its_own(tmp_path):
-    write_verdict(tmp_path, LAST, None, finished=True)
+    write_verdict(tmp_path, KEPT, None, finished=True)
     assert read_verdict(tmp_path, "run one") is None
-    write_verdict(tmp_path, LAST | {"run_key": "run two", "verdict": "superior"}, LAST, finished=True)
-    assert read_verdict(tmp_path, "run two") == LAST
-    assert read_verdict(tmp_path, "")["verdict"] == "superior"
+    write_verdict(tmp_path, replace(KEPT, run_key="run two", verdict="superior"), KEPT, finished=True)
+    assert read_verdict(tmp_path, "run two") == KEPT
+    assert read_verdict(tmp_path, "").verdict == "superior"
 
 
 @pytest.mark.parametrize(
@@ -79,17 +97,17 @@ def test_a_run_that_is_repeated_sees_the_verdict_before_its_own(tmp_path):
 )
 def test_a_verdict_that_is_none_is_refused(tmp_path, changed):
     (tmp_path / VERDICT).write_text(json.dumps(LAST | {"format": 1, "before": None} | changed))
-    with pytest.raises(ValueError, match="must be a verdict of format 1"):
+    with pytest.raises(CorruptFileError, match="is not a verdict of format 1"):
         read_verdict(tmp_path, "")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"format": 1, "run_key": "a"}'])
 def test_a_file_that_holds_no_verdict_is_refused(tmp_path, text):
     (tmp_path / VERDICT).write_text(text)
-    with pytest.raises(ValueError, match="must be a verdict of format 1"):
+    with pytest.raises(CorruptFileError, match="is not a verdict of format 1"):
         read_verdict(tmp_path, "")
     (tmp_path / VERDICT).unlink()
-    with pytest.raises(ValueError, match="must be a verdict of format 1"):
+    with pytest.raises(CorruptFileError, match="is not a verdict of format 1"):
         read_verdict(tmp_path, "")
 
 
@@ -100,14 +118,14 @@ def test_a_test_set_has_one_name_in_any_order():
 def test_the_last_verdict_stands_beside_the_new_one(steps):
     shown = section(render_report(with_last(steps, LAST)))
     for cell in (
-        "Last run, 2026-10-01",
+        "Previous run, 2026-10-01",
         '<td>Non-inferior</td><td class="changed">Inconclusive</td>',
         "−0.031 (−0.071 to +0.009)",
         "<td>AUC</td><td>AUC</td>",
         '<td>300 (150 malignant)</td><td class="changed">240 (120 malignant)</td>',
         '<td>data two</td><td class="changed">data one</td>',
-        "What differs: the data, the test images (60 images more). So a change",
-        "The last verdict had no part in this one.",
+        "What differs: the data, the test images (60 images more). So the verdict may",
+        "The previous verdict has no influence on this one.",
     ):
         assert cell in shown, cell
 
@@ -116,14 +134,14 @@ def test_the_same_test_images_are_said_to_be_the_same(steps):
     compare = next(step for step in steps.values() if step.verb == "compare_classifiers")
     same = LAST | {"test_set": compare.settings["test_set"], "data_version": "data two"}
     shown = section(render_report(with_last(steps, same)))
-    assert '<p class="note">Both rest on the same test images.' in shown
+    assert '<p class="note">Both verdicts rest on the same test images.' in shown
     shown = section(render_report(with_last(steps, same | {"margin": 0.1})))
-    assert "What differs: the margin. Both rest on the same test images." in shown
+    assert "What differs: the margin. Both verdicts rest on the same test images." in shown
 
 
 def test_a_page_without_an_address_has_no_such_part_and_the_first_one_says_that_it_is_the_first(steps):
     assert 'id="last"' not in render_report(steps)
-    assert "No verdict of an earlier run is kept" in section(render_report(with_last(steps, {})))
+    assert "No verdict of an earlier run was found" in section(render_report(with_last(steps, {})))
 
 
 def test_a_data_version_that_nobody_told_is_no_line(steps):
@@ -143,15 +161,15 @@ def test_a_place_that_the_data_version_names_stays_out_of_the_public_page(steps,
     assert "Mustermann" not in (tmp_path / "p.html").read_text()
 
 
-def test_what_the_kept_split_did_stands_with_the_images(steps):
+def test_what_the_saved_split_did_stands_with_the_images(steps):
     name, prepared = next((name, step) for name, step in steps.items() if step.verb == "prepare_images")
-    assert "Kept split" not in render_report(steps)
+    assert "Saved split" not in render_report(steps)
     figures = {"split_version": 3, "num_known": 700, "num_new": 41, "num_gone": 5, "num_refused_by_kept_split": 2}
     html = render_report(dict(steps) | {name: replace(prepared, figures=prepared.figures | figures)})
     for said in (
         "700 known images, 41 new",
-        "5 are gone",
-        "2 files refused that would cross",
+        "5 of earlier runs are no longer in the source",
+        "2 files rejected because",
         "version 3 of the split",
     ):
         assert said in html

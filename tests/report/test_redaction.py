@@ -34,4 +34,3 @@ def test_pictures_and_tables_of_patients_are_dropped(steps):
     assert public.private_tables == {}
     assert not any(step.thumbnails for step in without_private(steps).values())
     assert public.tables == prepared.tables
-    assert public.settings["source"] == LEFT_OUT

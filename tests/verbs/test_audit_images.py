@@ -183,32 +183,32 @@ def test_same_seed_same_bytes(train, validation, fresh, image_set, tmp_path):
 
 def test_validation_images_that_were_trained_on_are_refused(train, fresh, image_set, tmp_path):
     leaked = image_set(pictures(TRAIN, 10))
-    with pytest.raises(ValueError, match="20 of 20 that are training images"):
+    with pytest.raises(ValueError, match=r"overlap with training images .20 of 20 images"):
         regan.audit_images(image_set(fresh, origin="synthetic"), train, leaked, tmp_path / "audit")
     assert not list(tmp_path.iterdir())
 
 
 def test_validation_images_of_trained_patients_are_refused(fresh, image_set, tmp_path):
     train, validation = image_set(pictures(TRAIN, 10), group="p"), image_set(pictures(VALIDATION, 10), group="p")
-    with pytest.raises(ValueError, match="share a group"):
+    with pytest.raises(ValueError, match="overlap with training images"):
         regan.audit_images(image_set(fresh, origin="synthetic"), train, validation, tmp_path / "audit")
 
 
 def test_another_training_set_than_the_generators_is_refused(train, validation, fresh, image_set, tmp_path):
     synthetic = image_set(fresh, origin="synthetic", training_index=[("elsewhere", "")])
-    with pytest.raises(ValueError, match="lacks 1 of them"):
+    with pytest.raises(ValueError, match=r"^1 training images of the generator are missing"):
         regan.audit_images(synthetic, train, validation, tmp_path / "audit")
 
 
 def test_images_of_another_size_are_refused(train, validation, image_set, tmp_path):
     small = {label: np.repeat(np.repeat(images, 2, 1), 2, 2) for label, images in pictures(SYNTHETIC, 10).items()}
-    with pytest.raises(ValueError, match="synthetic with 64 pixels"):
+    with pytest.raises(ValueError, match="different sizes or channels: synthetic 64 pixels"):
         regan.audit_images(image_set(small), train, validation, tmp_path / "audit")
 
 
 @pytest.mark.parametrize("limit", [-0.1, 1.5])
 def test_an_impossible_limit_is_refused(train, validation, tmp_path, limit):
-    with pytest.raises(ValueError, match="`max_memorised`"):
+    with pytest.raises(ValueError, match=r"^max_memorised="):
         regan.audit_images(train, train, validation, tmp_path / "audit", max_memorised=limit)
 
 

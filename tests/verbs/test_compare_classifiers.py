@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 
 import regan
-from regan.artifacts.history import last_step, write_step
-from regan.common.errors import ConflictError
+from regan.artifacts.entries import AuditImagesEntry
+from regan.artifacts.entry import write_entry
+from regan.artifacts.history import last_step
+from regan.common.errors import ConflictError, WrongArtifactError
 from regan.statistics.comparison import compare_predictions
 from regan.statistics.predictions import Predictions
 from regan.storage import fetch_latest, latest, push_latest
+from tests.entries import sample
 from tests.servers.start import s3_server, use_s3
 
 
@@ -155,7 +158,9 @@ def test_decisions_that_follow_no_single_threshold_are_refused(tmp_path):
     predicted = Predictions.read(one).predicted.copy()
     predicted[np.argmin(Predictions.read(one).probability)] = True
     other = changed(one, tmp_path / "other", predicted=predicted)
-    with pytest.raises(ValueError, match=r"follow one threshold.*Received reference predictions.*Evaluate"):
+    with pytest.raises(
+        ValueError, match=r"^The reference predictions do not follow one threshold.*Run evaluate_classifier"
+    ):
         regan.compare_classifiers(one, other, tmp_path / "report")
 
 
@@ -166,7 +171,7 @@ def test_thresholds_may_differ_between_classifiers(tmp_path):
 
 def test_the_same_folder_twice_is_refused(tmp_path):
     one = answers(tmp_path / "one")
-    with pytest.raises(ValueError, match="Received the same folder twice"):
+    with pytest.raises(ValueError, match="the same folder was passed twice"):
         regan.compare_classifiers(one, tmp_path / "x" / ".." / "one", tmp_path / "report")
 
 
@@ -187,14 +192,14 @@ def test_a_folder_without_predictions_is_refused(tmp_path, made):
 
 def test_an_audit_of_other_images_is_refused(tmp_path, made):
     (tmp_path / "audit").mkdir()
-    write_step(tmp_path / "audit", "audit_images", {"synthetic": made["unfiltered"]}, settings={}, seconds=0)
-    with pytest.raises(ValueError, match=r"`audit` must be about the images that trained the candidate.*filter_images"):
+    write_entry(tmp_path / "audit", sample(AuditImagesEntry), {"synthetic": made["unfiltered"]}, seconds=0)
+    with pytest.raises(WrongArtifactError, match=r"The audit in .* is of .*filter_images.*, but the candidate"):
         regan.compare_classifiers(
             made["student_answers"], made["teacher_answers"], tmp_path / "report", audit=tmp_path / "audit"
         )
 
 
-@pytest.mark.parametrize(("name", "wrote"), [("student", "which train_classifier wrote"), ("", "has no history")])
+@pytest.mark.parametrize(("name", "wrote"), [("student", "train_classifier wrote it"), ("", "has no history")])
 def test_what_is_no_audit_is_refused(tmp_path, made, name, wrote):
     with pytest.raises(ValueError, match=wrote):
         regan.compare_classifiers(
@@ -338,7 +343,7 @@ def test_a_run_that_was_overtaken_shows_the_verdict_of_the_faster_one(pair, tmp_
 def test_a_run_that_was_overtaken_twice_gives_up_and_leaves_nothing(pair, tmp_path, monkeypatch, kept):
     uri = str(tmp_path / "reports")
     with_rivals(monkeypatch, 2, uri, pair, tmp_path)
-    with pytest.raises(ConflictError, match=r"One run at a time.*Compare again"):
+    with pytest.raises(ConflictError, match=r"^Other runs changed .* twice.*Compare again"):
         regan.compare_classifiers(*pair, tmp_path / "report", report_uri=uri)
     assert not (tmp_path / "report").exists()
     assert kept(uri)[1]["run_key"] == "rival 0"

@@ -165,7 +165,7 @@ def test_what_made_the_images_is_kept(raw, tmp_path):
 
 
 def test_swapped_classes_are_refused(raw, trained_classifier, tmp_path):
-    with pytest.raises(ValueError, match=r"`negative\[0\]` must hold images of b only.*negative class first"):
+    with pytest.raises(ValueError, match=r"`negative\[0\]` contains images of other classes than 'b'"):
         regan.filter_images(raw("m", 8), raw("b", 8), trained_classifier, tmp_path / "f")
     assert list(tmp_path.iterdir()) == []
 
@@ -200,5 +200,5 @@ def test_sets_of_different_size_are_refused(raw, tmp_path):
 
 
 def test_an_empty_list_is_refused(raw, tmp_path):
-    with pytest.raises(ValueError, match="`negative` must name at least one image set"):
+    with pytest.raises(ValueError, match="No images in `negative`"):
         regan.filter_images([], raw("m", 8), "", tmp_path / "f", rule="none")

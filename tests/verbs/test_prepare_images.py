@@ -226,8 +226,8 @@ def test_a_damaged_file_and_a_text_named_png_are_listed_and_do_not_stop_the_run(
     with caplog.at_level(logging.INFO, "regan"):
         made = prepare(folder)
     assert refused(made) == {"benign/damaged.png": "corrupt", "malignant/text.png": "not a PNG or JPEG picture"}
-    assert "Not taken: 1 files, corrupt" in caplog.text
-    assert "`history/private` of the outputs lists the files by name" in caplog.text
+    assert "Rejected: 1 files, corrupt" in caplog.text
+    assert "listed by name in `history/private`" in caplog.text
     assert "damaged.png" not in caplog.text
     assert made.num_refused == 2
 

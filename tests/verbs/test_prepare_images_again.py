@@ -130,7 +130,7 @@ def test_a_class_that_changed_is_a_label_conflict_and_is_told(prepare, folder, c
     with caplog.at_level(logging.INFO, "regan"):
         made = prepare()
     assert refused(made) == {"malignant/moved.png": "label conflict"}
-    assert "Not taken: 1 files, label conflict" in caplog.text
+    assert "Rejected: 1 files, label conflict" in caplog.text
     assert "moved.png" not in caplog.text
     assert kept_split_source(folder / "malignant" / "moved.png") not in set().union(*sources(made).values())
 
@@ -196,7 +196,7 @@ def test_a_run_that_was_overtaken_splits_once_more_on_what_the_other_kept(prepar
 
 def test_a_run_that_was_overtaken_twice_gives_up_and_leaves_nothing(prepare, tmp_path, monkeypatch):
     with_rivals(monkeypatch, 2, tmp_path, prepare)
-    with pytest.raises(ConflictError, match=r"One run at a time.*Prepare the images again"):
+    with pytest.raises(ConflictError, match=r"^Other runs changed .* twice.*Run prepare_images again"):
         prepare()
     assert not list((tmp_path / "run 1").iterdir())
     assert len(saved_split.read_split(str(tmp_path / "split")).images) == 24  # those of the rivals

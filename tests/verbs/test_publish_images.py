@@ -14,8 +14,11 @@ import pytest
 from PIL import Image
 
 import regan
+from regan.artifacts.entries import AuditImagesEntry
+from regan.artifacts.entry import write_entry
 from regan.artifacts.history import last_step, read_history, write_step
 from regan.artifacts.image_set import ImageSet, ImageSetWriter
+from tests.entries import sample
 
 SECRETS = ("Mustermann", "Doppelgaenger", "5eedf00d")
 
@@ -337,52 +340,42 @@ def test_an_audit_that_does_not_name_its_copies_is_refused(made, tmp_path):
     report = tmp_path / "study" / "report"
     regan.compare_classifiers(copied["student_answers"], copied["teacher_answers"], report, audit=copied["audit"])
     (copied["audit"] / "nearest.csv").unlink()
-    refused(copied | {"report": report}, tmp_path, r"with 2 such images and 0 of them in `nearest\.csv`")
+    refused(copied | {"report": report}, tmp_path, r"counted 2, and nearest\.csv lists 0")
 
 
 def test_a_failed_audit_stops_the_release(made, tmp_path):
     failed = study.build_study(tmp_path / "study", per_sheet=1, audit_verdict="failed")
     report = tmp_path / "study" / "report"
     regan.compare_classifiers(failed["student_answers"], failed["teacher_answers"], report, audit=failed["audit"])
-    refused(failed | {"report": report}, tmp_path, r"audit passed.*verdict 'failed'; beyond its limit: share_memorised")
+    refused(failed | {"report": report}, tmp_path, r"did not pass .verdict 'failed'; beyond the limit: share_memorised")
 
 
 def test_an_audit_of_another_image_set_is_refused(made, tmp_path):
     (tmp_path / "audit").mkdir()
-    write_step(
-        tmp_path / "audit",
-        "audit_images",
-        {"synthetic": made["unfiltered"]},
-        settings={"verdict": "passed"},
-        seconds=0,
-    )
-    refused(made, tmp_path, "`audit` must be about the images that are published", audit=tmp_path / "audit")
+    entry = sample(AuditImagesEntry, verdict="passed", num_memorised=0)
+    write_entry(tmp_path / "audit", entry, {"synthetic": made["unfiltered"]}, seconds=0)
+    refused(made, tmp_path, r"^The audit in .* is of other images", audit=tmp_path / "audit")
 
 
 def test_a_report_on_another_image_set_is_refused(made, tmp_path):
     report = tmp_path / "report"
     regan.compare_classifiers(made["control_answers"], made["teacher_answers"], report)
-    refused(made, tmp_path, "`report` must be about a classifier that was trained on the images", report=report)
+    refused(made, tmp_path, r"^The report in .* is of other images", report=report)
 
 
 def test_a_report_that_shows_another_audit_is_refused(made, tmp_path):
     (tmp_path / "audit").mkdir()
-    write_step(
-        tmp_path / "audit",
-        "audit_images",
-        {"synthetic": made["filtered"]},
-        settings={"verdict": "passed", "max_memorised": 0.5},
-        seconds=0,
-    )
-    refused(made, tmp_path, "must show the audit that is published with it", audit=tmp_path / "audit")
+    entry = sample(AuditImagesEntry, verdict="passed", num_memorised=0)
+    write_entry(tmp_path / "audit", entry, {"synthetic": made["filtered"]}, seconds=0)
+    refused(made, tmp_path, r"^The report in .* shows another audit", audit=tmp_path / "audit")
 
 
 def test_a_missing_report_is_refused(made, tmp_path):
-    refused(made, tmp_path, r"holds no `report\.html`", FileNotFoundError, report=tmp_path)
+    refused(made, tmp_path, r"^No report\.html in", FileNotFoundError, report=tmp_path)
 
 
 def test_what_is_no_audit_is_refused(made, tmp_path):
-    refused(made, tmp_path, "was written by `train_classifier`", audit=made["student"])
+    refused(made, tmp_path, "was written by train_classifier", audit=made["student"])
 
 
 def test_images_of_patients_are_refused(made, tmp_path):
@@ -391,7 +384,7 @@ def test_images_of_patients_are_refused(made, tmp_path):
     with ImageSetWriter(folder, size=32, channels=1, classes=("a", "b"), origin="real", settings={}) as writer:
         writer.add(np.zeros((32, 32, 1), np.uint8), "a")
     write_step(folder, "prepare_images", {}, settings={}, seconds=0)
-    refused(made, tmp_path, r"Only synthetic images are published.*origin 'real'", images=folder)
+    refused(made, tmp_path, r"is not a synthetic image set: its origin is 'real'", images=folder)
 
 
 def test_images_without_history_are_refused(made, tmp_path):

@@ -139,7 +139,7 @@ def test_impossible_settings_are_refused_and_leave_nothing(run, real, tmp_path, 
 
 
 def test_real_images_of_another_size_are_refused(run, real, tmp_path):
-    with pytest.raises(ValueError, match="64 pixels and 1 channels for a run of 32"):
+    with pytest.raises(ValueError, match="64 pixels and 1 channels, the run 32"):
         regan.select_snapshot(run, real(number=10, size=64), tmp_path / "generator")
 
 
@@ -152,5 +152,5 @@ def test_a_run_without_snapshots_is_refused(real, tmp_path):
     (tmp_path / "run").mkdir()
     about = {"labels": list(CLASSES), "classes": list(CLASSES), "size": 32, "channels": 1}
     write_model(tmp_path / "run", kind="run", weights=None, metadata=about)
-    with pytest.raises(FileNotFoundError, match="at least one snapshot"):
+    with pytest.raises(FileNotFoundError, match=r"^No snapshots in"):
         regan.select_snapshot(tmp_path / "run", real(number=10), tmp_path / "generator")
