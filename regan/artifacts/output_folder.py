@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from regan.common.errors import OutputError, OutputExistsError
+from regan.common.errors import OutputError, OutputExistsError, SettingError
 
 
 @contextmanager
@@ -70,7 +70,7 @@ def atomic_folders(*outputs: str | Path) -> Iterator[tuple[Path, ...]]:
     """Write several folders as `atomic_folder` does; none is renamed before all are complete."""
     targets = [Path(output).absolute() for output in outputs]
     if len(set(targets)) < len(targets):
-        raise OutputError(
+        raise SettingError(
             f"Two outputs are the same folder. Received {', '.join(map(str, outputs))}. Use a folder for each output."
         )
     with ExitStack() as stack:

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from regan.artifacts.output_folder import atomic_folder, atomic_folders
-from regan.common.errors import OutputError, OutputExistsError
+from regan.common.errors import OutputError, OutputExistsError, SettingError
 
 
 def test_a_folder_appears_when_the_block_ends(tmp_path):
@@ -65,7 +65,7 @@ def test_several_folders_appear_together_or_not_at_all(tmp_path):
 
 def test_one_folder_for_two_outputs_is_refused(tmp_path):
     with (
-        pytest.raises(OutputError, match="Two outputs are the same folder"),
+        pytest.raises(SettingError, match="Two outputs are the same folder"),
         atomic_folders(tmp_path / "a", tmp_path / "a"),
     ):
         pass

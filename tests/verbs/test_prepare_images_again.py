@@ -146,7 +146,7 @@ def test_a_test_set_that_could_not_be_filled_up_is_told(prepare, caplog):
 def test_other_classes_than_those_of_the_kept_split_are_refused(prepare, folder, tmp_path):
     prepare()
     (folder / "malignant").rename(folder / "normal")
-    with pytest.raises(ValueError, match=r"is of benign and malignant\. Received benign and normal"):
+    with pytest.raises(ValueError, match=r"has the classes benign and malignant\. Received benign and normal"):
         prepare()
     assert not list((tmp_path / "run 2").iterdir())
 
