@@ -10,25 +10,6 @@ from regan.runs.error_table import CANCELLED, SIGNS, UNKNOWN, cause_of, causes_i
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = error_classes()
-# Rooms whose errors are being converted to classes; empty when all are.
-NOT_RAISED_YET = {
-    "SourceError",
-    "NoFilesError",
-    "UnsupportedURIError",
-    "OutputExistsError",
-    "OutputError",
-    "DiskFullError",
-    "CorruptFileError",
-    "WrongArtifactError",
-    "TooFewImagesError",
-    "OverlapError",
-    "StorageAccessError",
-    "StorageUnavailableError",
-    "CheckpointMismatchError",
-    "MissingWeightsError",
-    "MissingLibraryError",
-    "UnsafeFileError",
-}
 EXAMPLES = [(sign.name, pattern, example) for sign in SIGNS for pattern, example in sign.texts]
 
 
@@ -48,7 +29,7 @@ def raised_names() -> set[str]:
 
 
 def test_every_error_of_ours_is_raised_somewhere():
-    assert set(CLASSES) - raised_names() <= NOT_RAISED_YET
+    assert set(CLASSES) <= raised_names()
 
 
 @pytest.mark.parametrize("name", CLASSES)
