@@ -122,7 +122,7 @@ def test_the_command_ends_with_status_one_and_says_why(tmp_path, monkeypatch, ca
         monkeypatch.setitem(PRESETS["demo"], name, value)
     regan.phantom(tmp_path / "images", per_class=4, size=32)
     assert main(["train_gan", str(tmp_path / "images"), str(tmp_path / "run"), "--preset", "demo"]) == 1
-    assert "regan train_gan: Training diverged: " in capsys.readouterr().err
+    assert "regan train_gan: TrainingDivergedError: Training diverged: " in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
     assert (tmp_path / "run.checkpoint").is_dir()
 

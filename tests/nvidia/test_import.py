@@ -166,7 +166,7 @@ def test_a_hostile_file_is_one_message_and_leaves_nothing(write, tmp_path, capsy
     path = write(pickle.dumps({"G_ema": Hostile()}))
     assert main(["import-nvidia", str(path), str(tmp_path / "generator")]) == 1
     error = capsys.readouterr().err
-    assert error.startswith("regan import_nvidia: The pickle was refused: ")
+    assert error.startswith("regan import_nvidia: UnsafeFileError: The pickle was refused: ")
     assert "system`, which is not listed" in error
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 

@@ -134,7 +134,7 @@ def test_predictions_without_history_are_candidate_and_reference(tmp_path):
 def test_other_images_are_refused(tmp_path):
     one = answers(tmp_path / "one")
     other = changed(one, tmp_path / "other", sha256=np.array([f"{i + 7:064x}" for i in range(40)]))
-    with pytest.raises(ValueError, match=r"same test images.*7 images that only the candidate"):
+    with pytest.raises(ValueError, match=r"not tested on the same images.*7 images that only the candidate"):
         regan.compare_classifiers(one, other, tmp_path / "report")
     assert not (tmp_path / "report").exists()
 
@@ -142,14 +142,14 @@ def test_other_images_are_refused(tmp_path):
 def test_other_images_of_the_control_are_refused_too(tmp_path):
     one, two = answers(tmp_path / "one"), answers(tmp_path / "two", role="two")
     other = changed(one, tmp_path / "other", sha256=np.array([f"{i + 7:064x}" for i in range(40)]))
-    with pytest.raises(ValueError, match="same test images"):
+    with pytest.raises(ValueError, match="not tested on the same images"):
         regan.compare_classifiers(one, two, tmp_path / "report", control=other)
 
 
 def test_another_positive_class_is_refused(tmp_path):
     one = answers(tmp_path / "one")
     other = answers(tmp_path / "other", classes=("malignant", "benign"))
-    with pytest.raises(ValueError, match=r"same positive class\. Received 'malignant' and 'benign'"):
+    with pytest.raises(ValueError, match=r"different positive classes\. Received 'malignant' and 'benign'"):
         regan.compare_classifiers(one, other, tmp_path / "report")
 
 
