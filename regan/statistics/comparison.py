@@ -96,21 +96,6 @@ class Comparison:
         """Return rows `{name, value, lower, upper, p, method}` of the table of tests, the primary endpoint first."""
         return [row for difference in self.differences for row in _test_rows(difference, self.margin)]
 
-    def measures(self) -> list[dict[str, Any]]:
-        """Return rows `{classifier, measure, value, lower, upper}`: each classifier, with 95 % confidence intervals."""
-        return [
-            {
-                "classifier": name,
-                "measure": TITLES[endpoint],
-                "value": one.estimate,
-                "lower": one.lower,
-                "upper": one.upper,
-            }
-            for name, performance in (("candidate", self.candidate), ("reference", self.reference))
-            for endpoint in ENDPOINTS
-            for one in (getattr(performance, endpoint),)
-        ]
-
     def as_dict(self) -> dict[str, Any]:
         """Return the comparison as nested dictionaries, lists and numbers, for JSON."""
         return asdict(self) | {"tests": self.tests()}
