@@ -13,13 +13,13 @@ from typing import Any
 
 from regan.common.text import one_line
 from regan.preparation.listing import SourceListing
+from regan.report.previous_verdict import VERDICT
 from regan.runs.checks import Check
 from regan.runs.costs import rounded_bytes
 from regan.runs.settings import Plan
 from regan.storage import fetch, fetch_latest, is_uri, push
 
 PROBE = "preflight-probe"
-_VERDICT = "verdict.json"
 _MOST_BYTES = 1_000_000  # of a verdict
 _ATTEMPTS = 4  # another run's preflight may write its probe at the same moment
 _ERRORS = (OSError, ValueError, ImportError, RuntimeError)
@@ -116,19 +116,17 @@ def last_verdict(report_uri: str) -> dict[str, Any]:
         OSError: As `regan.storage.list_files`.
     """
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / _VERDICT
+        path = Path(folder) / VERDICT
         if fetch_latest(report_uri, folder) is None or not path.is_file():
             return {}
         if path.is_symlink() or path.stat().st_size > _MOST_BYTES:
-            raise ValueError(
-                f"`{_VERDICT}` at {report_uri} must be a small file. It has {path.stat().st_size:,} bytes."
-            )
+            raise ValueError(f"`{VERDICT}` at {report_uri} must be a small file. It has {path.stat().st_size:,} bytes.")
         try:
             found = json.loads(path.read_bytes())
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"`{_VERDICT}` at {report_uri} must be JSON. It is not: {error}.") from error
+            raise ValueError(f"`{VERDICT}` at {report_uri} must be JSON. It is not: {error}.") from error
     if not isinstance(found, dict):
-        raise ValueError(f"`{_VERDICT}` at {report_uri} must be a JSON object. Received {type(found).__name__}.")
+        raise ValueError(f"`{VERDICT}` at {report_uri} must be a JSON object. Received {type(found).__name__}.")
     return found
 
 

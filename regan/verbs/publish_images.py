@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regan.common.errors import AuditFailedError, CorruptFileError, NoFilesError, WrongArtifactError
+from regan.verbs.audit_images import AUDIT, NEAREST
+from regan.verbs.compare_classifiers import REPORT
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,8 +23,7 @@ if TYPE_CHECKING:
     from regan.artifacts.image_set import ImageSet
 
 _LOG = logging.getLogger("regan")
-DATASHEET, AUDIT, REPORT, CHECKSUMS = "DATASHEET.md", "audit.json", "report.html", "checksums.sha256"
-NEAREST = "nearest.csv"  # of an audit: which image copies a training image
+DATASHEET, CHECKSUMS = "DATASHEET.md", "checksums.sha256"
 _OF_GENERATOR = (
     "model.json",
     "weights.safetensors",
