@@ -6,7 +6,10 @@ Every name below is loaded on first use, so that importing `regan` loads no deep
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from regan.common.cpus import limit_threads
 from regan.common.version import __version__
+
+limit_threads()  # before the numerical libraries start their threads; nothing where there is no CPU limit
 
 VERBS = (
     "prepare_images",

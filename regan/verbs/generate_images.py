@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from regan.common.cpus import available_cpus
 from regan.common.errors import SettingError
 
 if TYPE_CHECKING:
     import numpy as np
 
 _THUMBNAILS = 16
-_ENCODERS = 4
 # First and last seed, ranges further on, part and number of parts.
 _SEEDS = re.compile(r"\s*(\d+)\s*(?:-\s*(\d+)\s*(?:\+\s*(\d+)\s*)?(?::\s*(\d+)\s*/\s*(\d+)\s*)?)?")
 
@@ -193,7 +193,7 @@ def _encode(
     from regan.artifacts.pixels import encode_png
 
     remaining = iter(seeds)
-    with ThreadPoolExecutor(_ENCODERS) as encoders:
+    with ThreadPoolExecutor(available_cpus()) as encoders:
         pending: list[tuple[np.ndarray, Future[bytes]]] = []
         for batch in batches:
             encoding = [(image, encoders.submit(encode_png, image)) for image in batch]
