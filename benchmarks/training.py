@@ -19,6 +19,7 @@ from keras import ops, tree
 
 from benchmarks.measure import TABLE_MATRIX_RATE, MatrixRate, describe_machine, seconds_of
 from regan.gan.configuration import PRESETS, GanConfig, configure
+from regan.gan.flop import step_flop
 from regan.gan.inputs import Inputs, Stream, TrainingImages, random_generator
 from regan.gan.networks import DiscriminatorNetwork, GeneratorNetwork
 from regan.gan.steps import Phases, initial_state
@@ -98,27 +99,6 @@ def _run(phases: Phases, phase: str, state: dict[str, Any], batch: Any) -> Any:
     return result if phase == "average" else [result[1], result[0]]
 
 
-def step_flops(config: GanConfig) -> float:
-    """Floating-point operations of a whole step per real image, of the convolutions alone.
-
-    A pass forward counts once, by the inputs once, by the weights once; the gradient of a gradient six times.
-    """
-    generator = discriminator = 0.0
-    for size in config.sizes:
-        maps, below = config.maps(size), config.maps(size // 2)
-        area = size**2
-        # A transposed convolution reads each pixel of the smaller image once for each of its nine weights.
-        generator += 18 * maps * ((below * area / 4 + maps * area) if size > 4 else maps * area)
-        generator += 2 * maps * config.channels * area
-        discriminator += 18 * maps * (maps * area + below * area / 4) + 2 * maps * below * area / 4 if size > 4 else 0
-    top = config.maps(4)
-    discriminator += 2 * config.channels * config.maps(config.size) * config.size**2
-    discriminator += 18 * (top + 1) * top * 16 + 2 * 16 * top * top
-    path = 6 * generator * 0.5 / config.path_interval if config.path_weight else 0.0
-    main = 3 * generator + 2 * discriminator + generator + 6 * discriminator
-    return main + path + 6 * discriminator / config.r1_interval
-
-
 def main() -> None:
     """Measure the cases that the command line asks for, and print a table."""
     options = _options()
@@ -132,10 +112,10 @@ def main() -> None:
 
 def _report(name: str, case: Case, steps: Steps, rate: MatrixRate) -> None:
     config, speed = steps.config, steps.images_per_second
-    reached = speed * step_flops(config) / rate.median
+    reached = speed * step_flop(config) / rate.median
     print(
         f"\n{name}: {config.size} x {config.size}, {config.channels} channels, batch {config.batch_size}, "
-        f"{step_flops(config) / 1e9:.3g} GFLOP an image, matrix product {rate.median / 1e9:.0f} GFLOP/s"
+        f"{step_flop(config) / 1e9:.3g} GFLOP an image, matrix product {rate.median / 1e9:.0f} GFLOP/s"
     )
     print(f"{'phase':>14}  {'a call, ms':>10}  {'share, %':>8}  {'first call, s':>13}")
     for phase, seconds in steps.typical.items():

@@ -175,6 +175,12 @@ class MissingWeightsError(ReganError, FileNotFoundError):
     advice = "Set classifier_weights=none, or to the path or URI of a .weights.h5 file of the backbone."
 
 
+class MissingImageError(ReganError, FileNotFoundError):
+    """A container image is not on this machine."""
+
+    advice = "Build the images with `make images`, or name others with --image-cpu and --image-gpu."
+
+
 class MissingLibraryError(ReganError, ImportError):
     """An optional library is not installed."""
 

@@ -1,4 +1,4 @@
-"""Whether the source can be read, and whether the addresses that a run writes to can be written."""
+"""Whether the source can be read, and whether the URIs that a run writes to can be written."""
 
 import json
 import os
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from regan.common.errors import CorruptFileError
 from regan.common.text import one_line
 from regan.preparation.listing import SourceListing
 from regan.report.previous_verdict import VERDICT
@@ -27,10 +28,10 @@ _ERRORS = (OSError, ValueError, ImportError, RuntimeError)
 
 @dataclass(frozen=True)
 class SourceFound:
-    """What the listing of the source gave.
+    """Contents of the source.
 
     Attributes:
-        checks: For the table.
+        checks: Lines of the table.
         version: Hash of the listing; empty where it cannot be read.
         num_images: Images of both classes; None where they cannot be counted.
     """
@@ -44,10 +45,10 @@ def source_checks(source_uri: str, plan: Plan | None) -> SourceFound:
     """List the source and count its images.
 
     Args:
-        source_uri: Folder, zip archive or address.
-        plan: Settings; None where they are wrong, and only the listing is looked at.
+        source_uri: Folder, zip archive or URI.
+        plan: Settings; None where they are wrong, and only the listing is checked.
     """
-    expected = "a folder, archive or address with images that can be read"
+    expected = "a folder, archive or URI with images that can be read"
     try:
         listing = SourceListing.open(source_uri)
     except _ERRORS as error:
@@ -64,31 +65,31 @@ def source_checks(source_uri: str, plan: Plan | None) -> SourceFound:
         advice = "Set negative_class and positive_class to the folders of the source."
         return SourceFound([*checks, Check("images", one_line(str(error)), expected, "no", advice)], listing.version)
     if counts is None:
-        told = Check("images", "an archive at an address: counted by prepare_images, which opens it")
+        told = Check("images", "an archive at a URI: prepare_images counts them")
         return SourceFound([*checks, told], listing.version)
     return SourceFound([*checks, _count_check(counts, plan)], listing.version, sum(counts.values()))
 
 
 def write_checks(names: Sequence[str], uri: str) -> list[Check]:
-    """Try an address that one or several parameters hold, one after the other: two at once would meet there.
+    """Check a URI that one or several parameters hold, one after the other: two at once would conflict.
 
     Args:
-        names: Of the parameters.
-        uri: Address or local folder.
+        names: Names of the parameters.
+        uri: URI or local folder.
     """
     return [write_check(name, uri) for name in names]
 
 
 def write_check(name: str, uri: str) -> Check:
-    """Write a small object below an address, read it back and compare.
+    """Write a small object below a URI, read it back and compare.
 
     Args:
-        name: Of the check, such as `checkpoint_uri`.
-        uri: Address or local folder; that of `pipeline_root` may be one that only Kubeflow's launcher can reach.
+        name: Name of the check, such as `checkpoint_uri`.
+        uri: URI or local folder; that of `pipeline_root` may be one that only Kubeflow's launcher can reach.
     """
     expected = "a small object can be written below it and read back"
     if name == "pipeline_root" and ("?" in uri or (is_uri(uri) and not uri.startswith(("gs:", "s3:")))):
-        return Check(name, f"{uri}: not tried, because only the cluster's launcher knows how to reach it")
+        return Check(name, "not checked: only the launcher of the cluster can reach it", detail=uri)
     if re.match(r"[a-z0-9]+:/", uri) and not is_uri(uri):  # a folder of that name would be made, and lost with the pod
         return Check(name, f"{uri}: no bucket", expected, "no", f"Write {name} as gs://bucket/folder.")
     try:
@@ -96,23 +97,23 @@ def write_check(name: str, uri: str) -> Check:
     except _ERRORS as error:
         advice = f"Check {name}, and that the service account may list, read, write and delete there."
         return Check(name, f"{uri}: {_reason(error)}", expected, "no", advice)
-    return Check.judged(
-        name, f"{uri}: {'written and read back' if same else 'other bytes came back'}", expected, same, "Try again."
-    )
+    if not same:
+        return Check(name, f"{uri}: other bytes came back", expected, "no", "Try again.")
+    return Check(name, "written and read back", expected, "yes", detail=uri)
 
 
 def _reason(error: Exception) -> str:
-    """The error in words; an operating system's own say neither what was tried nor that it was writing."""
+    """The error in words; the operating system's own message does not say that a file was to be written."""
     if isinstance(error, OSError) and error.errno and error.strerror:
         return f"no file can be written there ({error.strerror})"
     return one_line(str(error))
 
 
 def last_verdict(report_uri: str) -> dict[str, Any]:
-    """What the last run left at `report_uri`; empty where it left nothing.
+    """The verdict of the last run at `report_uri`; empty where there is none.
 
     Raises:
-        ValueError: What lies there is no verdict.
+        CorruptFileError: The file there is no verdict.
         OSError: As `regan.storage.list_files`.
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -120,13 +121,15 @@ def last_verdict(report_uri: str) -> dict[str, Any]:
         if fetch_latest(report_uri, folder) is None or not path.is_file():
             return {}
         if path.is_symlink() or path.stat().st_size > _MOST_BYTES:
-            raise ValueError(f"`{VERDICT}` at {report_uri} must be a small file. It has {path.stat().st_size:,} bytes.")
+            raise CorruptFileError(
+                f"{VERDICT} at {report_uri} is no verdict: it is a link or has {path.stat().st_size:,} bytes."
+            )
         try:
             found = json.loads(path.read_bytes())
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"`{VERDICT}` at {report_uri} must be JSON. It is not: {error}.") from error
+            raise CorruptFileError(f"{VERDICT} at {report_uri} is not JSON: {error}.") from error
     if not isinstance(found, dict):
-        raise ValueError(f"`{VERDICT}` at {report_uri} must be a JSON object. Received {type(found).__name__}.")
+        raise CorruptFileError(f"{VERDICT} at {report_uri} is no JSON object, but {type(found).__name__}.")
     return found
 
 
@@ -140,7 +143,7 @@ def _count_check(counts: dict[str, int], plan: Plan) -> Check:
 
 
 def _probed(place: str) -> bool:
-    """Whether what was written is what is read."""
+    """Whether the bytes that are read are those that were written."""
     for attempt in range(_ATTEMPTS):
         with tempfile.TemporaryDirectory() as folder:
             written, read = Path(folder) / "written", Path(folder) / "read"

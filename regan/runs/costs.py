@@ -177,8 +177,8 @@ def cost_checks(plan: Plan, num_real: int | None, gpu: str | None) -> tuple[list
     notes = "" if is_known else f"; the size of {plan.backbone} is unknown, assumed as InceptionResNetV2's"
     notes += "; real images not counted" if num_real is None else ""
     detail = ", ".join(f"{name} {rounded_bytes(value)}" for name, value in parts)
-    found = f"about {rounded_bytes(needed.total)} ({detail}{notes})"
-    return [Check("bytes of the run", found), Check("GPU hours of GAN training", _hours(plan, gpu))], needed
+    total = Check("bytes of the run", f"about {rounded_bytes(needed.total)}", detail=f"{detail}{notes}")
+    return [total, _hours_check(plan, gpu)], needed
 
 
 def rounded_bytes(value: float) -> str:
@@ -191,15 +191,16 @@ def _two_digits(value: float) -> str:
     return f"{float(f'{value:.2g}'):,g}"
 
 
-def _hours(plan: Plan, gpu: str | None) -> str:
+def _hours_check(plan: Plan, gpu: str | None) -> Check:
+    name = "GPU hours of GAN training"
     if not gpu:
-        none = "none: without a GPU the preset demo takes minutes, and config-e months"
-        return none if gpu == "" else "unknown: no GPU was found"
+        return Check(name, "none" if gpu == "" else "unknown: no GPU was found")
     hours = gpu_hours(plan, gpu)
     if hours is None:
-        return f"unknown: no figures for {gpu}"
+        return Check(name, f"unknown: no figures for {gpu}")
     low, high, source = hours
-    return f"{_two_digits(low)} to {_two_digits(high)} on one {gpu} ({source}; not measured with this code)"
+    detail = f"on one {gpu} ({source}; not measured with this code)"
+    return Check(name, f"{_two_digits(low)} to {_two_digits(high)}", detail=detail)
 
 
 def _chain(width: int, units: int, layers: int) -> int:

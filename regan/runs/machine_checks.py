@@ -12,8 +12,8 @@ from regan.runs.checks import Check
 from regan.runs.costs import rounded_bytes
 
 SHARED_MEMORY = Path("/dev/shm")
-_GKE = Path("/usr/local/nvidia")  # where Google's clusters lay the driver, outside PATH
-_SECONDS = 30.0  # a driver that hangs does so for ever
+_GKE = Path("/usr/local/nvidia")  # where Google's clusters install the driver, outside PATH
+_SECONDS = 30.0  # a driver that hangs does so forever
 _GIB = 2**30
 _LEAST_SHARED = 1.0  # GiB; Kubernetes gives 64 MiB unless told
 _LEAST_CUDA = (12, 0)  # the images bring CUDA 12, which runs on every driver from 525 on (CUDA's release notes)
@@ -23,15 +23,15 @@ _NEWEST_CAPABILITY = (10, 0)  # newer ones are unknown to the packages and wait 
 
 @dataclass(frozen=True)
 class Gpus:
-    """What `nvidia-smi` tells.
+    """What `nvidia-smi` reports.
 
     Attributes:
         names: One for each GPU.
         memory: MiB of each, as text.
-        capabilities: Compute capability of each, empty where an old driver does not tell it.
+        capabilities: Compute capability of each, empty where an old driver does not report it.
         driver: Version of the driver.
-        cuda: Newest CUDA that the driver runs, empty where it is not told.
-        error: Why nothing was told; empty otherwise.
+        cuda: Newest CUDA that the driver supports, empty where it is not reported.
+        error: Why nothing is known; empty otherwise.
     """
 
     names: tuple[str, ...] = ()
@@ -42,20 +42,20 @@ class Gpus:
     error: str = ""
 
 
-def look_for_gpus() -> Gpus:
-    """Ask `nvidia-smi`; it never raises."""
+def query_gpus() -> Gpus:
+    """Query `nvidia-smi`; never raises."""
     program = shutil.which("nvidia-smi") or shutil.which("nvidia-smi", path=str(_GKE / "bin"))
     if program is None:
-        return Gpus(error="there is no nvidia-smi: no driver is mounted into this container, or there is no GPU")
+        return Gpus(error="nvidia-smi not found: there is no GPU, or its driver is not mounted into this container")
     try:
-        table = _asked(program, "name,memory.total,driver_version,compute_cap")
-        table = table or _asked(program, "name,memory.total,driver_version")
-        header = _said(program)
+        table = _query(program, "name,memory.total,driver_version,compute_cap")
+        table = table or _query(program, "name,memory.total,driver_version")
+        header = _output(program)
     except (OSError, subprocess.SubprocessError) as error:
-        return Gpus(error=f"nvidia-smi does not answer: {error}")
+        return Gpus(error=f"nvidia-smi failed: {error}")
     rows = [line.split(", ") for line in table.splitlines() if line.count(", ") >= 2]
     if not rows:
-        return Gpus(error=f"nvidia-smi lists no GPU. It says: {' '.join(header.split())[:200] or 'nothing'}")
+        return Gpus(error=f"nvidia-smi lists no GPU. Its output: {' '.join(header.split())[:200] or 'none'}")
     cuda = re.search(r"CUDA Version: *([\d.]+)", header)
     return Gpus(
         names=tuple(row[0] for row in rows),
@@ -70,7 +70,7 @@ def gpu_checks(gpus: Gpus, count: int) -> list[Check]:
     """Whether there are `count` GPUs with a driver that the images can use."""
     advice = (
         "Set gpu_count and gpu_count_gan to what a node has, the former to no more than the latter, which this step "
-        "itself asks for, and gpu_node_selector and gpu_tolerations so that it lands on a node with GPUs; "
+        "itself requests, and gpu_node_selector and gpu_tolerations so that it lands on a node with GPUs; "
         '"0" for both runs without.'
     )
     if gpus.error:
@@ -104,10 +104,10 @@ def disk_check(name: str, folder: str | Path, needed: int, what: str) -> Check:
     """Whether a folder's disk has room.
 
     Args:
-        name: Of the check.
-        folder: It need not exist; the nearest folder above it is asked.
+        name: Name of the check.
+        folder: It need not exist; the nearest folder above it is checked.
         needed: Bytes.
-        what: What takes them.
+        what: What needs them.
     """
     place = Path(folder).absolute()
     while not place.exists() and place != place.parent:
@@ -124,16 +124,16 @@ def disk_check(name: str, folder: str | Path, needed: int, what: str) -> Check:
 
 
 def temporary_folder() -> str:
-    """Where steps put what they work on."""
+    """Where steps keep their temporary files."""
     return tempfile.gettempdir()
 
 
-def _asked(program: str, fields: str) -> str:
-    return _said(program, f"--query-gpu={fields}", "--format=csv,noheader")
+def _query(program: str, fields: str) -> str:
+    return _output(program, f"--query-gpu={fields}", "--format=csv,noheader")
 
 
-def _said(program: str, *arguments: str) -> str:
-    """What the program writes; empty where it fails."""
+def _output(program: str, *arguments: str) -> str:
+    """Output of the program; empty where it fails."""
     environment = dict(os.environ)
     if program.startswith(str(_GKE)):
         libraries = [str(_GKE / "lib64"), environment.get("LD_LIBRARY_PATH", "")]
@@ -155,17 +155,17 @@ def _said(program: str, *arguments: str) -> str:
 
 def _cuda_check(cuda: str, advice: str) -> Check:
     if not cuda:
-        return Check("CUDA", "not told by the driver")
+        return Check("CUDA", "not reported by the driver")
     least = ".".join(map(str, _LEAST_CUDA))
     return Check.judged("CUDA", f"up to {cuda}", f"{least} or newer", _version(cuda) >= _LEAST_CUDA, advice)
 
 
 def _architecture_check(capabilities: tuple[str, ...]) -> Check:
-    told = sorted({text for text in capabilities if re.fullmatch(r"\d+\.\d+", text)})
-    found = f"compute capability {' and '.join(told) or 'not told by the driver'}"
-    if any(_version(text) < _LEAST_CAPABILITY for text in told):
+    known = sorted({text for text in capabilities if re.fullmatch(r"\d+\.\d+", text)})
+    found = f"compute capability {' and '.join(known) or 'not reported by the driver'}"
+    if any(_version(text) < _LEAST_CAPABILITY for text in known):
         found += ": too old for the framework's packages; training may fall back to the processor"
-    if any(_version(text) >= _NEWEST_CAPABILITY for text in told):
+    if any(_version(text) >= _NEWEST_CAPABILITY for text in known):
         found += ": newer than the framework's packages may know; the first steps may compile for minutes"
     return Check("architecture", found)
 

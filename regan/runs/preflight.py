@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from regan.runs.checks import Check
     from regan.runs.costs import Bytes
     from regan.runs.settings import Plan
+    from regan.runs.time_estimate import TimeEstimate
 
 _LOG = logging.getLogger("regan")
 
@@ -43,6 +44,14 @@ class Readiness:
     run_key: str
     checkpoint_uri: str
     sentence: str
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Bytes that the run writes and how long it takes, as far as known."""
+
+    bytes: "Bytes | None"
+    time: "TimeEstimate | None"
 
 
 def preflight(
@@ -82,7 +91,7 @@ def preflight(
     version = values["data_version"] or source.version
     key = run_key(version, given, __version__)
     how = "given" if values["data_version"] else "from the listing of the source"
-    checks.insert(0, _told("data version", f"{version or 'unknown'} ({how}), run key {key}"))
+    checks.insert(0, _told("data version", f"{version or 'unknown'} ({how})", f"run key {key}"))
     report_uri = values["report_uri"]
     last, told = _last_verdict(report_uri, checks)
     checks.append(told)
@@ -108,8 +117,8 @@ def preflight(
 
 def _inspection(
     source_uri: str, text: str, pipeline_root: str
-) -> "tuple[dict[str, str], dict[str, str], list[Check], SourceFound, Bytes | None]":
-    """Settings as they are named, all settings, the table, what the source holds and the bytes needed; never raises."""
+) -> "tuple[dict[str, str], dict[str, str], list[Check], SourceFound, Needs]":
+    """Given settings, all settings, the table, what the source holds and what the run needs; never raises."""
     from regan.runs.address_checks import source_checks, write_checks
     from regan.runs.settings import complete, parsed, settings_checks
 
@@ -129,8 +138,11 @@ def _inspection(
     with ThreadPoolExecutor(len(looks)) as pool:
         source, weights, (gpus, gpu), *written = pool.map(lambda look: look(), looks)
     costs, needed = _costs(pipeline_root, plan, source, gpu)
+    # The machine is timed when all else has ended, so that the checks do not slow it down.
+    times, estimate = _times(plan, values, source, gpu)
     tried = [check for checks in written for check in checks]
-    return given, values, [*wrong, *checks, *source.checks, *gpus, *costs, *tried, weights], source, needed
+    table = [*wrong, *checks, *source.checks, *gpus, *times, *costs, *tried, weights]
+    return given, values, table, source, Needs(needed, estimate)
 
 
 def _places(values: Mapping[str, str], pipeline_root: str) -> Iterable[tuple[str, list[str]]]:
@@ -156,7 +168,7 @@ def _weights(given: Mapping[str, str], values: Mapping[str, str]) -> "Check":
 
 def _gpus(values: Mapping[str, str]) -> "tuple[list[Check], str | None]":
     """The checks, and the name of the first GPU: empty where none is asked for, None where none was found."""
-    from regan.runs.machine_checks import gpu_checks, look_for_gpus, shared_memory_check
+    from regan.runs.machine_checks import gpu_checks, query_gpus, shared_memory_check
 
     counts = [values[name] for name in ("gpu_count", "gpu_count_gan")]
     # A text that is no number has failed among the settings already.
@@ -164,7 +176,7 @@ def _gpus(values: Mapping[str, str]) -> "tuple[list[Check], str | None]":
     if not count:
         why = "gpu_count is 0" if any(counts) else "the settings do not name gpu_count"
         return [_told("GPU", f"not checked, because {why}"), shared_memory_check(False)], ""
-    gpus = look_for_gpus()
+    gpus = query_gpus()
     return [*gpu_checks(gpus, count), shared_memory_check(True)], gpus.names[0] if gpus.names else None
 
 
@@ -182,6 +194,21 @@ def _costs(
     if pipeline_root and not is_uri(pipeline_root):
         disks.append(disk_check("disk of pipeline_root", pipeline_root, needed.total, "the whole run"))
     return [*costs, *disks], needed
+
+
+def _times(
+    plan: "Plan | None", values: Mapping[str, str], source: "SourceFound", gpu: str | None
+) -> "tuple[list[Check], TimeEstimate | None]":
+    from regan.runs.costs import gpu_hours
+    from regan.runs.time_estimate import Workload, estimate_time, matrix_rate, on_gpu, time_checks
+
+    if plan is None:
+        return [], None
+    matrix = matrix_rate()
+    estimate: TimeEstimate | None = estimate_time(Workload.of(plan, values, source.num_images), matrix)
+    if estimate and gpu != "":
+        estimate = on_gpu(estimate, gpu, gpu_hours(plan, gpu), plan.networks) if gpu else None
+    return time_checks(estimate, matrix, gpu), estimate
 
 
 def _last_verdict(report_uri: str, checks: "Sequence[Check]") -> "tuple[dict[str, Any], Check]":
@@ -207,11 +234,12 @@ def _decision(
     """Whether to go on, and the sentence."""
     from regan.common.text import one_line
 
-    hours = next(check.found for check in checks if check.name == "GPU hours of GAN training")
-    size = next(check.found for check in checks if check.name == "bytes of the run").partition(" (")[0]
+    found = {check.name: check.found for check in checks}
     # A verdict is kept before the images are released: the run may have failed after it.
     if last.get("run_key") != key or last.get("finished") is not True:
-        return "yes", f"Ready: all checks passed. The run will write {size}; GPU hours: {hours}."
+        return "yes", (
+            f"Ready: all checks passed. The run writes {found['bytes of the run']}. Time: {found['time of the run']}."
+        )
     when, verdict = (one_line(str(last.get(name) or "unknown")) for name in ("date", "verdict"))
     same = f"Data, settings and version are those of the run of {when}, whose verdict was {verdict}"
     if unchanged == "run":
@@ -234,7 +262,7 @@ def _write(
     found: Readiness,
     checks: "Sequence[Check]",
     source: "SourceFound",
-    needed: "Bytes | None",
+    needed: Needs,
     seconds: float,
 ) -> None:
     from regan.artifacts.entries import PreflightEntry
@@ -243,20 +271,22 @@ def _write(
     from regan.runs.checks import markdown_table
 
     outcome = {name: value for name, value in asdict(found).items() if name != "path"}
-    bytes_needed = {**asdict(needed), "total": needed.total} if needed else {}
+    bytes_needed = {**asdict(needed.bytes), "total": needed.bytes.total} if needed.bytes else {}
+    time_needed = asdict(needed.time) if needed.time else {}
     table = [asdict(check) for check in checks]
-    content = {"format": 1, "regan": __version__, **outcome, "bytes": bytes_needed, "checks": table}
+    needs = {"bytes": bytes_needed, "time": time_needed}
+    content = {"format": 1, "regan": __version__, **outcome, **needs, "checks": table}
     (folder / "preflight.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     page = f"# Preflight\n\n{markdown_text(found.sentence)}\n\n{markdown_table(checks)}"
     (folder / "preflight.md").write_text(page, encoding="utf-8")
-    entry = PreflightEntry(**outcome, images=source.num_images, bytes=needed.total if needed else None)
+    entry = PreflightEntry(**outcome, images=source.num_images, bytes=needed.bytes.total if needed.bytes else None)
     write_entry(folder, entry, {}, seconds=seconds)
 
 
-def _told(name: str, found: str) -> "Check":
+def _told(name: str, found: str, detail: str = "") -> "Check":
     from regan.runs.checks import Check
 
-    return Check(name, found)
+    return Check(name, found, detail=detail)
 
 
 def _failure(name: str, found: str, expected: str, advice: str) -> "Check":

@@ -13,6 +13,7 @@ from regan.artifacts.history import last_step
 from regan.cli import main
 from regan.common.errors import PreflightError
 from regan.runs.parameters import PARAMETERS
+from regan.runs.time_estimate import rounded
 from regan.storage import latest, push_latest
 from tests.servers.proxy import Fault
 
@@ -281,4 +282,16 @@ def test_a_gpu_that_is_there_gives_hours(source, tmp_path, monkeypatch):
     monkeypatch.setattr("regan.runs.machine_checks._LEAST_SHARED", 0.0)  # this machine's may be small
     changes = {"data_size": "256", "gan_preset": "config-e", "gpu_count": "1"}
     found = look(source, tmp_path / "report", **changes)
-    assert "150 to 260 on one Tesla V100" in found.sentence
+    assert found.sentence.endswith("Time: about 8 days.")
+    checks = {check["name"]: check for check in json.loads((found.path / "preflight.json").read_text())["checks"]}
+    assert checks["GPU hours of GAN training"]["found"] == "150 to 260"
+    assert "on one Tesla V100" in checks["GPU hours of GAN training"]["detail"]
+    assert "not measured here" in checks["time of the run"]["detail"]
+
+
+def test_the_time_of_each_step_is_left_for_the_run(source, tmp_path):
+    found = look(source, tmp_path / "report")
+    time_needed = json.loads((found.path / "preflight.json").read_text())["time"]
+    assert time_needed["matrix"]["rate"] > 0
+    assert time_needed["steps"].keys() == time_needed["times"].keys() >= {"train GAN", "explain run"}
+    assert f"Time: about {rounded(time_needed['total'])}." in found.sentence
