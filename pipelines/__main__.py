@@ -2,16 +2,19 @@
 
 import argparse
 import os
+import shutil
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 from pipelines.client import add_schedule, add_submit
 from pipelines.job import add_graph, graph_of, settings_in, two_classes
 from pipelines.parameters import PRESETS
+from regan.common.errors import ReganError, with_code
 
 INTERRUPTED = 130
+_ERASE_LINE = "\r\x1b[K"  # back to the first column, and erase to the end of the line (ECMA-48)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,15 +39,15 @@ def main(arguments: list[str] | None = None) -> int:
 def _add_compile(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("compile", help="write the pipeline and the components as YAML for Kubeflow")
     parser.add_argument("--output", type=Path, default=Path("manifests"), help="folder (default: %(default)s)")
-    parser.add_argument("--check", action="store_true", help="write nothing; fail where the files there are others")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if the files there differ")
     add_graph(parser)
     parser.set_defaults(run=_compile)
 
 
 def _add_local(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser("local", help="run the pipeline on this machine; again to go on where it stopped")
+    parser = commands.add_parser("local", help="run the pipeline on this machine; run again to resume")
     images = parser.add_mutually_exclusive_group(required=True)
-    images.add_argument("--source", default="", help="folder, zip, gs:// or s3:// address with one folder a class")
+    images.add_argument("--source", default="", help="folder, zip, gs:// or s3:// URI with one folder for each class")
     images.add_argument("--phantom", action="store_true", help="make phantom images and use them")
     parser.add_argument("--classes", default="", metavar="NEGATIVE,POSITIVE", help="names of the two classes' folders")
     parser.add_argument("--preset", choices=PRESETS, default="demo", help="sizes and lengths (default: %(default)s)")
@@ -58,7 +61,7 @@ def _add_local(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def _compile(parsed: argparse.Namespace) -> int:
     from pipelines.compilation import manifests
 
-    say = _speaker()
+    say = Terminal()
     try:
         fresh = manifests(**graph_of(parsed))
         files = {parsed.output / name: text for name, text in fresh.items()}
@@ -71,10 +74,10 @@ def _compile(parsed: argparse.Namespace) -> int:
             path.write_text(text)
             say(str(path))
     except OSError as error:
-        say(f"--output expects a folder that can be written. {error.filename}: {error.strerror}.")
+        say(f"Cannot write to --output: {error.filename}: {error.strerror}. Choose another folder.")
         return 1
     except ValueError as error:
-        say(str(error))
+        say(with_code(error))
         return 1
     return 0
 
@@ -83,7 +86,7 @@ def _local(parsed: argparse.Namespace) -> int:
     from pipelines.kfp_local import StepError
     from pipelines.local import Request, run
 
-    say = _speaker()
+    say = Terminal()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         request = Request(
@@ -95,36 +98,51 @@ def _local(parsed: argparse.Namespace) -> int:
             **graph_of(parsed),
             runner=parsed.runner,
         )
-        run(request, say)
+        run(request, say, say.status)
     except StepError as error:
         cause = error.cause.replace("\n", "\n  ")
         say(
             "",
             f"Step {error.step.number}, {error.step.title}, failed:",
             f"  {cause}",
-            f"All that it printed: {os.path.relpath(error.step.log)}",
-            "The same command goes on after the finished steps.",
+            f"Its log: {os.path.relpath(error.step.log)}",
+            "Run the same command again to resume after the finished steps.",
         )
         return 1
-    except (ValueError, OSError) as error:
-        say(str(error))
+    except (ReganError, ValueError, OSError) as error:
+        say(with_code(error))
         return 1
     except KeyboardInterrupt:
-        say("", "Interrupted. The same command goes on after the finished steps.")
+        say("", "Interrupted. Run the same command again to resume after the finished steps.")
         return INTERRUPTED
     return 0
 
 
-def _speaker() -> Callable[..., None]:
-    # Taken now, because kfp.local's own output is sent elsewhere while the pipeline runs.
-    stream = sys.stdout
+class Terminal:
+    """Writes lines, and below them, on a terminal only, one line for the whole run that changes in place.
 
-    def say(*lines: str) -> None:
-        for line in lines:
-            stream.write(f"{line}\n")
-            stream.flush()
+    Args:
+        stream: Where to write; None = the process's output of now, because kfp.local's own output is sent elsewhere
+            while the pipeline runs.
+    """
 
-    return say
+    def __init__(self, stream: IO[str] | None = None) -> None:
+        self._stream, self._status = stream or sys.stdout, ""
+
+    def __call__(self, *lines: str) -> None:
+        """Write lines above the line for the whole run."""
+        self._write("".join(f"{line}\n" for line in lines))
+
+    def status(self, line: str) -> None:
+        """Change the line for the whole run; empty = remove it."""
+        if self._stream.isatty():
+            self._write("", line)
+
+    def _write(self, text: str, status: str | None = None) -> None:
+        erase = _ERASE_LINE if self._status else ""
+        self._status = self._status if status is None else status[: shutil.get_terminal_size().columns - 1]
+        self._stream.write(f"{erase}{text}{self._status}")
+        self._stream.flush()
 
 
 if __name__ == "__main__":

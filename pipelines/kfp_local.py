@@ -1,14 +1,14 @@
-"""kfp.local with its faults mended, its steps observed and their output kept in files.
+"""kfp.local with its bugs worked around, its steps observed and their output kept in files.
 
-What kfp.local 2.17 does otherwise, each held by a test:
+What kfp.local 2.17 does otherwise, each checked by a test:
 
 - DockerRunner reports a failed container as a success (kubeflow/pipelines #13332).
 - The cache never finds a step with a Metrics output, because it looks for a file that such artifacts do not have.
-- `dsl.If` on a named output is skipped in silence.
-- After a failed step it goes on with the steps that do not need it, and the cause is lost in the output of all. Here
-  only the exit task, which says what happened, still runs.
-- An interrupt leaves the process of the step behind.
-- The word "python3" is exchanged in the arguments of a step too, and a Python whose path holds a space cannot start.
+- `dsl.If` on a named output is skipped silently.
+- After a failed step it continues with the steps that do not need it, and the cause is lost in the output of all. Here
+  only the exit task, which reports what happened, still runs.
+- An interrupt leaves the process of the step running.
+- "python3" is replaced in the arguments of a step too, and a Python whose path contains a space cannot start.
 """
 
 import codecs
@@ -36,7 +36,10 @@ from kfp.local import cache, docker_task_handler, status, subprocess_task_handle
 from kfp.local.orchestrator import enhanced_dag_orchestrator, task_executor
 from kfp.pipeline_spec import pipeline_spec_pb2
 
+from pipelines.remaining import Remaining
+from regan.common.progress import time_left
 from regan.common.text import duration
+from regan.runs.time_estimate import rounded
 
 SECONDS_TO_STOP = 30  # a trainer writes its state within 25 s of SIGTERM
 
@@ -61,10 +64,11 @@ class Step:
 
     Attributes:
         task: Name of the task in the compiled pipeline.
-        title: What a person reads.
+        title: Name for people.
         number: Its place in the order of execution, from 1.
-        log: File with everything that it printed.
+        log: File with its whole output.
         ran: False when its outputs were kept from an earlier run.
+        seconds: How long it took; 0 until it has ended.
         outputs: Parameters and artifacts by name.
     """
 
@@ -74,13 +78,14 @@ class Step:
     log: Path
     started: float
     ran: bool = False
+    seconds: float = 0.0
     exit_status: int = 0
     outputs: dict[str, Any] = field(default_factory=dict)
     tail: deque[str] = field(default_factory=lambda: deque(maxlen=400))
 
 
 class StepError(RuntimeError):
-    """A step ended with an error.
+    """A step failed.
 
     Attributes:
         step: The step.
@@ -96,11 +101,14 @@ class LocalRun:
     """Runs one pipeline on this machine.
 
     Args:
-        logs: Folder for one file a step, and `kfp.log` with what kfp.local says.
+        logs: Folder for one file per step, and `kfp.log` with the output of kfp.local.
         say: Receives each line that a person should see.
         environment: Environment variables of the steps' processes.
         volumes: Folders that containers see besides the pipeline root: host path to mode, "ro" or "rw".
         lock: Open file that the steps' processes inherit, so that a lock on it lives as long as they do.
+        status: Receives the line for the whole run, such as "Step 7 of 18, about 3 min left", whenever it changes.
+        predict: Is given each finished step, and returns what its outputs say about the time of later ones: seconds by
+            the beginning of their titles.
     """
 
     def __init__(
@@ -111,11 +119,13 @@ class LocalRun:
         environment: Mapping[str, str],
         volumes: Mapping[str, str] | None = None,
         lock: IO | None = None,
+        status: Callable[[str], None] = lambda line: None,
+        predict: Callable[[Step], Mapping[str, float]] = lambda step: {},
     ) -> None:
         self.steps: list[Step] = []
-        self._logs, self._say, self._num_steps = logs, say, 0
+        self._logs, self._say, self._status, self._predict = logs, say, status, predict
         self._environment, self._volumes, self._lock = environment, volumes or {}, lock
-        self._started = time.monotonic()
+        self._num_steps, self._remaining = 0, Remaining([])
         self._here = threading.local()
         self._one_at_a_time = threading.Lock()
         self._failure: StepError | None = None
@@ -123,7 +133,7 @@ class LocalRun:
     def __call__(
         self, pipeline: BaseComponent, arguments: Mapping[str, Any], *, runner: Any, pipeline_root: Path
     ) -> None:
-        """Run the pipeline, and keep the outputs of finished steps for the next run.
+        """Run the pipeline, and cache the outputs of finished steps for the next run.
 
         Args:
             pipeline: Compiled pipeline.
@@ -132,12 +142,13 @@ class LocalRun:
             pipeline_root: Folder for the artifacts and the cache.
 
         Raises:
-            StepError: A step failed; no later one was started.
+            StepError: A step failed; only the exit task was started after it.
         """
-        self._num_steps = num_tasks(pipeline.pipeline_spec)
+        titles = task_titles(pipeline.pipeline_spec)
+        self._num_steps, self._remaining = len(titles), Remaining(titles)
         self._logs.mkdir(parents=True, exist_ok=True)
         pipeline_root.mkdir(parents=True, exist_ok=True)
-        with (self._logs / "kfp.log").open("w") as log, _quiet(log), self._mended():
+        with (self._logs / "kfp.log").open("w") as log, _quiet(log), self._patches():
             kfp.local.init(runner, pipeline_root=str(pipeline_root), enable_caching=True)
             try:
                 pipeline(**arguments)
@@ -148,30 +159,34 @@ class LocalRun:
             raise self._failure
 
     @contextlib.contextmanager
-    def _mended(self) -> Iterator[None]:
+    def _patches(self) -> Iterator[None]:
         evaluator = enhanced_dag_orchestrator.ConditionEvaluator
         find = staticmethod(_named_outputs_too(evaluator._resolve_pipeline_channel))
         with contextlib.ExitStack() as stack:
             for owner, name, value in (
-                (task_executor, "execute_single_task", self._observed(task_executor.execute_single_task)),
+                (task_executor, "execute_single_task", self._observer(task_executor.execute_single_task)),
                 (subprocess_task_handler, "run_local_subprocess", self._run_process),
                 (docker_task_handler, "run_docker_container", self._run_container),
                 (subprocess_task_handler, "replace_python_executable", with_this_python),
                 (cache.LocalCache, "put", _with_files(cache.LocalCache.put)),
                 (evaluator, "_resolve_pipeline_channel", find),
             ):
-                stack.enter_context(_replaced(owner, name, value))
+                stack.enter_context(_replacement(owner, name, value))
             yield
 
-    def _observed(self, execute: Callable[..., tuple[dict, status.Status]]) -> Callable:
+    def _observer(self, execute: Callable[..., tuple[dict, status.Status]]) -> Callable:
         def execute_single_task(**task: Any) -> tuple[dict, status.Status]:
             specification = task["task_spec"]
             if self._failure and specification.trigger_policy.strategy != _AFTER_ALL:
                 return {}, status.Status.FAILURE
             step = self._here.step = self._next_step(task["task_name"], specification.task_info.name)
+            self._remaining.start(step.number, step.title)
             outputs, ended = execute(**task)
+            step.seconds = time.monotonic() - step.started
+            self._remaining.finish(step.number, ran=step.ran)
             if ended == status.Status.SUCCESS:
                 step.outputs = outputs
+                self._remaining.expect(self._predict(step))
                 self._say_finished(step)
             elif not self._failure:
                 self._failure = StepError(step, cause_of_failure(step.tail, step.exit_status))
@@ -180,7 +195,7 @@ class LocalRun:
         return execute_single_task
 
     def _next_step(self, task: str, title: str) -> Step:
-        title = title.replace("-", " ")
+        title = _title(title)
         with self._one_at_a_time:
             name, used = title.lower().replace(" ", "-"), {step.log.stem for step in self.steps}
             names = (name, *(f"{name}-{number}" for number in range(2, len(used) + 2)))  # the items of a loop
@@ -190,19 +205,25 @@ class LocalRun:
 
     def _say_finished(self, step: Step) -> None:
         if not step.ran:
-            self._say(f"{self._place(step)} {step.title}: kept from an earlier run")
+            self._say(f"{self._place(step)}: {step.title}, kept from an earlier run")
             return
         figures = sorted(figures_of(step.outputs).items())
         told = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in figures)
-        self._say(f"    done in {duration(time.monotonic() - step.started)}{': ' if told else ''}{told}")
+        self._say(f"    done in {duration(step.seconds)}{': ' if told else ''}{told}")
 
     def _place(self, step: Step) -> str:
-        return f"[{step.number:{len(str(self._num_steps))}}/{self._num_steps}]"
+        return f"Step {step.number} of {self._num_steps}"
+
+    def _line(self, step: Step) -> str:
+        """The line for the whole run."""
+        left = self._remaining.seconds()
+        return self._place(step) + ("" if left is None else f", about {rounded(left)} left")
 
     def _begin(self) -> Step:
         step: Step = self._here.step
         step.ran = True
-        self._say(f"{self._place(step)} {step.title}  ({duration(time.monotonic() - self._started)} so far)")
+        self._say(f"{self._line(step)}: {step.title}")
+        self._status(self._line(step))
         return step
 
     def _hear(self, step: Step, lines: Iterable[str]) -> None:
@@ -213,7 +234,14 @@ class LocalRun:
                 step.tail.append(line.rstrip("\n"))
                 told = _LINE.match(line)
                 if told and not told[1].startswith(_HOUSEKEEPING):
-                    self._say(f"    {told[1].rstrip()}")
+                    self._show(step, told[1].rstrip())
+
+    def _show(self, step: Step, line: str) -> None:
+        left = time_left(line)
+        if left is not None:
+            self._remaining.bound(step.number, left)
+        self._say(f"    {line}")
+        self._status(self._line(step))
 
     def _run_process(self, full_command: list[str], env_vars: Mapping[str, str] | None = None) -> int:
         step = self._begin()
@@ -269,23 +297,23 @@ def with_this_python(command: list[str], executable: str) -> list[str]:
     ]
 
 
-def num_tasks(specification: Any) -> int:
-    """Number of tasks in a compiled pipeline, those behind conditions and each item of a loop too.
+def task_titles(specification: Any) -> list[str]:
+    """Titles of all tasks in a compiled pipeline, those behind conditions and each item of a loop too.
 
     Args:
         specification: Its PipelineSpec.
     """
 
-    def tasks_in(component: Any) -> int:
+    def titles_in(component: Any, title: str) -> list[str]:
         if component.WhichOneof("implementation") == "executor_label":
-            return 1
-        return sum(
-            len(json.loads(task.parameter_iterator.items.raw or "[0]"))
-            * tasks_in(specification.components[task.component_ref.name])
-            for task in component.dag.tasks.values()
-        )
+            return [_title(title)]
+        titles: list[str] = []
+        for task in component.dag.tasks.values():
+            items = json.loads(task.parameter_iterator.items.raw or "[0]")
+            titles += len(items) * titles_in(specification.components[task.component_ref.name], task.task_info.name)
+        return titles
 
-    return tasks_in(specification.root)
+    return titles_in(specification.root, "")
 
 
 def figures_of(outputs: Mapping[str, Any]) -> dict[str, float]:
@@ -308,14 +336,14 @@ def cause_of_failure(lines: Iterable[str], exit_status: int) -> str:
         exit_status: Its exit status.
 
     Returns:
-        Message of the last exception without its traceback; where there is none, how and after which lines it ended.
+        Message of the last exception without its traceback; where there is none, the exit status and the last lines.
     """
     kept = [line for line in lines if line.strip()]
     starts = [number for number, line in enumerate(kept) if line.strip() == _TRACEBACK]
     if exit_status in (-signal.SIGKILL, 128 + signal.SIGKILL):
-        return "It was killed from outside; most likely the machine ran out of memory."
+        return "The process was killed; most likely the machine ran out of memory."
     if not starts:
-        return "\n".join([f"It ended with exit status {exit_status}, without an exception.", *kept[-5:]])
+        return "\n".join([f"The process ended with exit status {exit_status}, without an exception.", *kept[-5:]])
     after = kept[starts[-1] + 1 :]
     message = next((number for number, line in enumerate(after) if not line.startswith(" ")), 0)
     return "\n".join(after[message : message + _MOST_CAUSE_LINES])
@@ -338,9 +366,13 @@ def whole_lines(chunks: Iterable[bytes]) -> Iterator[str]:
         yield rest
 
 
+def _title(name: str) -> str:
+    return name.replace("-", " ")
+
+
 @contextlib.contextmanager
 def _quiet(log: IO[str]) -> Iterator[None]:
-    """Send what kfp.local prints, logs and warns to a file."""
+    """Send the output, log and warnings of kfp.local to a file."""
     root = logging.getLogger()
     # Items of a loop run in threads, and each puts back the handlers and the level that it found: another's, at times.
     handlers, level = root.handlers[:], root.level
@@ -355,7 +387,7 @@ def _quiet(log: IO[str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+def _replacement(owner: Any, name: str, value: Any) -> Iterator[None]:
     before = owner.__dict__[name]
     setattr(owner, name, value)
     try:

@@ -1,17 +1,15 @@
 """The pipeline on this machine: `python -m pipelines local`.
 
-The compiled pipeline runs through kfp.local. Its cache key knows neither our code nor the data, so the image string
-carries a hash of `regan/` and the parameter `data_version` one of the source's listing: changed code or data run again,
-and an interrupted or failed run goes on after its finished steps.
+The compiled pipeline runs through kfp.local. Its cache key contains neither our code nor the data, so the image string
+carries a hash of `regan/`, and the parameter `data_version` a hash of the source's listing: steps run again after a
+change of code or data, and an interrupted or failed run resumes after its finished steps.
 """
 
 import contextlib
 import hashlib
 import json
 import os
-import resource
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -27,6 +25,7 @@ from pipelines import step_runner
 from pipelines.compilation import compiled
 from pipelines.kfp_local import LocalRun, Step, figures_of
 from pipelines.parameters import PRESETS, require_sense, share_for_test, typed
+from pipelines.run_record import peak_memory, time_estimate, write_run_record
 from pipelines.synthetic_training_set import synthetic_training_set
 from regan.common.text import duration
 from regan.preparation import phantom
@@ -41,14 +40,14 @@ _RUN_BY_TRAINING = ("artifacts", "backend", "classifier", "common", "gan", "trai
 
 @dataclass(frozen=True)
 class Request:
-    """What a person asks of a local run.
+    """Options of a local run.
 
     Attributes:
         output: Folder for the report, the artifacts, the cache and the logs.
-        source: Folder, zip archive or address of the images; empty = phantom images are made.
-        classes: Negative and positive class; empty = told by the source.
+        source: Folder, zip archive or URI of the images; empty = phantom images are generated.
+        classes: Negative and positive class; empty = taken from the folders of the source.
         preset: Row of `PRESETS`.
-        settings: Pipeline parameters that override the preset's, as text.
+        settings: Pipeline parameters, as text, that override those of the preset.
         conditional: See `synthetic_training_set`.
         rounds: See `synthetic_training_set`.
         generation_shards: See `synthetic_training_set`.
@@ -70,20 +69,22 @@ class Request:
     image_gpu: str = GPU_IMAGE
 
 
-def run(request: Request, say: Callable[[str], None]) -> list[Step]:
-    """Run the pipeline, and say how it goes and what came out.
+def run(request: Request, say: Callable[[str], None], status: Callable[[str], None] = lambda line: None) -> list[Step]:
+    """Run the pipeline, and report its progress and its results.
 
     Args:
-        request: What is asked for.
+        request: Options of the run.
         say: Receives each line that a person should see.
+        status: Receives the line for the whole run whenever it changes; empty when the run has ended.
 
     Returns:
         The finished steps, in the order of execution.
 
     Raises:
         ValueError: A setting is wrong.
-        FileNotFoundError: The source, or an image, does not exist.
-        BlockingIOError: Another run is at work in the same output folder.
+        FileNotFoundError: The source, or a container image, does not exist.
+        ConflictError: Another run uses the same output folder.
+        OutputError: The output folder cannot be written.
         pipelines.kfp_local.StepError: A step failed.
     """
     started, output = time.monotonic(), request.output.absolute()
@@ -97,19 +98,31 @@ def run(request: Request, say: Callable[[str], None]) -> list[Step]:
             report.replace(output / EARLIER)
         source = SourceListing.open(request.source or str(_phantoms(output, say)))
         parameters = _parameters(request, settings, source, output, say)
-        steps = _run_steps(request, step_runner.for_this_machine(text, _images(request)), parameters, say, lock)
+        local_text = step_runner.for_this_machine(text, _images(request))
+        try:
+            steps = _run_steps(request, local_text, parameters, say, status, lock)
+        finally:
+            status("")
         for line in _summary(steps, output, parameters):
             say(line)
-        memory = f", peak memory {_peak_memory():.1f} GB" if request.runner == "subprocess" else ""
+        memory = f", peak memory {peak_memory() / 2**30:.1f} GB" if request.runner == "subprocess" else ""
         kept = f"{sum(not step.ran for step in steps)} of {len(steps)} steps kept from an earlier run"
-        say(f"Time {duration(time.monotonic() - started)} ({kept}){memory}")
+        seconds = time.monotonic() - started
+        say(f"Time {duration(seconds)} ({kept}){memory}")
+        if any(step.title == "compare classifiers" for step in steps):
+            write_run_record(output, steps, parameters.get("report_endpoint", "auc"), seconds)
         if report.is_file():
             say(f"Report: {_short(report)}")
     return steps
 
 
 def _run_steps(
-    request: Request, text: str, parameters: Mapping[str, Any], say: Callable[[str], None], lock: IO
+    request: Request,
+    text: str,
+    parameters: Mapping[str, Any],
+    say: Callable[[str], None],
+    status: Callable[[str], None],
+    lock: IO,
 ) -> list[Step]:
     output = request.output.absolute()
     (output / "pipeline.yaml").write_text(text)
@@ -120,6 +133,8 @@ def _run_steps(
         environment=step_runner.step_environment(),
         volumes=_volumes(parameters),
         lock=lock,
+        status=status,
+        predict=_predicted_seconds,
     )
     local_run(
         kfp_components.load_component_from_text(text),
@@ -130,11 +145,16 @@ def _run_steps(
     return local_run.steps
 
 
+def _predicted_seconds(step: Step) -> Mapping[str, float]:
+    """Seconds of each step, from the preflight's estimate for this machine; other steps predict nothing."""
+    return time_estimate(step).get("steps", {}) if step.title == "preflight" else {}
+
+
 def _phantoms(output: Path, say: Callable[[str], None]) -> Path:
     name = "-".join(f"{name}-{value}" for name, value in PHANTOM_SETTINGS.items())
     folder = output / "phantoms" / f"version-{phantom.VERSION}-{name}"
     if not folder.is_dir():
-        say(f"Making {PHANTOM_SETTINGS['per_class']} phantom images of each class in {folder}")
+        say(f"Generating {PHANTOM_SETTINGS['per_class']} phantom images of each class in {folder}")
         regan.phantom(folder, **PHANTOM_SETTINGS)
     return folder
 
@@ -149,7 +169,7 @@ def _parameters(
         "positive_class": positive,
         "data_version": source.version,
         **{name: DEFAULTS[name] for name in ("test_per_class", "data_mask_pattern", "report_endpoint")},
-        "gpu_count": "0",  # the machine is taken as it is
+        "gpu_count": "0",  # no GPU is required; the frameworks use one that they find
         "gpu_count_gan": "0",
         **PRESETS[request.preset],
         **settings,
@@ -172,13 +192,13 @@ def _share_for_test(counts: Mapping[str, int], wanted: int, say: Callable[[str],
         why = "a quarter" if share == rarer // 4 else "the least there can be,"
         say(
             f"test_per_class is {share}, {why} of the {rarer} images of the rarer class, instead of {wanted}: "
-            "the others are needed for training. --set test_per_class=N sets it."
+            "the others are needed for training. Set another number with --set test_per_class=N."
         )
     return share
 
 
 def _checkpoint_name(request: Request) -> str:
-    """A name that is the same as long as our code trains the same; the preflight adds data and settings."""
+    """A name that changes with the code that trains; the preflight adds a hash of data and settings."""
     code = step_runner.code_version(step_runner.PACKAGE, _RUN_BY_TRAINING)
     key = [code, step_runner.step_environment()["KERAS_BACKEND"], request.conditional]
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
@@ -198,18 +218,12 @@ def _runner(request: Request, output: Path, parameters: Mapping[str, Any]) -> An
 
 
 def _volumes(parameters: Mapping[str, Any]) -> dict[str, str]:
-    """Local folders that the steps see: the source to read, those of all other addresses to write."""
+    """Local folders that the steps see: the source to read, those of all other URIs to write."""
     return {
         path: "ro" if name == "source_uri" else "rw"
         for name, path in parameters.items()
         if name.endswith("_uri") and path and not is_uri(path)
     }
-
-
-def _peak_memory() -> float:
-    """Of the largest process that has ended, GB."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit / 2**30
 
 
 def _summary(steps: list[Step], output: Path, parameters: Mapping[str, Any]) -> Iterator[str]:
@@ -218,7 +232,7 @@ def _summary(steps: list[Step], output: Path, parameters: Mapping[str, Any]) -> 
     if checked["go"] != "yes":
         with contextlib.suppress(FileNotFoundError):
             (output / EARLIER).replace(output / "report.html")
-        yield "Nothing new: source and settings are those of the last verdict. --set data_unchanged=run goes on anyway."
+        yield "Nothing new: source and settings are those of the last verdict. --set data_unchanged=run runs it anyway."
         return
     compared = done["compare classifiers"]
     shutil.copyfile(Path(compared.outputs["report"].path, "report.html"), output / "report.html")
@@ -239,7 +253,7 @@ def _summary(steps: list[Step], output: Path, parameters: Mapping[str, Any]) -> 
         if step.title.startswith("publish images"):
             yield f"Release: {_short(Path(step.outputs['release'].path))}"
     if "failed" in verdicts:
-        yield "Nothing was released, because the audit failed; the report says what failed."
+        yield "Nothing was released, because the audit failed; the report shows which check."
 
 
 def _short(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""What ties a local run to this machine: the version of our code, images, environment and the folder's lock."""
+"""What a local run takes from this machine: version of the code, images, environment, lock of the folder."""
 
 import contextlib
 import fcntl
@@ -13,6 +13,7 @@ from kfp import local
 
 import regan
 from components._image import CPU_IMAGE, GPU_IMAGE
+from regan.common.errors import ConflictError, MissingImageError, OutputError
 
 PACKAGE = Path(regan.__file__).resolve().parent
 USER = 65532  # of our images
@@ -21,7 +22,7 @@ _DEFAULTS = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "MPLBAC
 
 
 def code_version(package: Path = PACKAGE, rooms: Sequence[str] = (".",)) -> str:
-    """Hash of every file of a package: a changed line is another version.
+    """Hash of every file of a package: a changed line gives another version.
 
     Args:
         package: Its folder.
@@ -75,7 +76,7 @@ def images_of_containers(image_cpu: str, image_gpu: str) -> dict[str, str]:
         image_gpu: Image of the steps that run a network.
 
     Raises:
-        FileNotFoundError: No such image on this machine.
+        MissingImageError: There is no such image on this machine.
     """
     import docker
 
@@ -84,9 +85,9 @@ def images_of_containers(image_cpu: str, image_gpu: str) -> dict[str, str]:
         found = {CPU_IMAGE: client.images.get(image_cpu), GPU_IMAGE: client.images.get(image_gpu)}
         return {name: str(image.id) for name, image in found.items()}
     except docker.errors.ImageNotFound as error:
-        raise FileNotFoundError(
-            f"The container runner needs the images {image_cpu} and {image_gpu} on this machine. Received "
-            f"{error.explanation}. Build them as images/README.md says, or name others by --image-cpu and --image-gpu."
+        raise MissingImageError(
+            f"A container image is missing: {error.explanation}. The container runner needs {image_cpu} and "
+            f"{image_gpu}. Build them as images/README.md says, or name others with --image-cpu and --image-gpu."
         ) from error
     finally:
         client.close()
@@ -95,7 +96,8 @@ def images_of_containers(image_cpu: str, image_gpu: str) -> dict[str, str]:
 def step_environment() -> dict[str, str]:
     """Environment of steps that run as processes.
 
-    It sets no number of threads: steps run one after the other, and each may use the whole machine.
+    It sets no number of threads of its own: steps run one after the other, and each may use all available CPUs. Under a
+    CPU limit, `import regan` has set it already, here and in each step (regan/common/cpus.py).
     """
     path = os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH")]))
     return {**_DEFAULTS, **os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
@@ -127,30 +129,28 @@ def container_runner(writable: list[Path]) -> Any:
 
 @contextlib.contextmanager
 def alone_in(output: Path) -> Iterator[IO]:
-    """Keep other runs out of a folder.
+    """Lock a folder against other runs.
 
     Args:
-        output: The folder; it is made where there is none.
+        output: The folder; it is created if needed.
 
     Yields:
-        Open file that holds the lock, also in processes that inherit it.
+        Open file that holds the lock, also for processes that inherit it.
 
     Raises:
-        BlockingIOError: Another run, or a step that it left behind, is at work there.
-        PermissionError: The folder cannot be written.
+        ConflictError: Another run, or a step that it left behind, uses the folder.
+        OutputError: The folder cannot be written.
     """
     try:
         output.mkdir(parents=True, exist_ok=True)
         file = (output / ".lock").open("w")
     except OSError as error:
-        raise PermissionError(
-            f"The output must be a folder that can be written. Received {output}: {error.strerror}. Choose another."
-        ) from error
+        raise OutputError(f"Cannot write to {output}: {error.strerror}. Choose another folder.") from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise BlockingIOError(
-                f"Another run is at work in {output}. Wait for it or end it, or name another folder by --output."
+            raise ConflictError(
+                f"Another run uses {output}. Wait for it or stop it, or choose another folder with --output."
             ) from error
         yield file

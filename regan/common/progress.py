@@ -1,6 +1,7 @@
 """Progress lines of long loops, through the log."""
 
 import logging
+import re
 import time
 from collections import deque
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from types import TracebackType
 from regan.common.text import duration
 
 _LOG = logging.getLogger("regan")
+_LEFT = re.compile(r", (?:(\d+) h )?(?:(\d+) min )?(?:(\d+) s )?left\b")
 _LINES = 6  # the reported speed is the mean over this many lines, so that it follows a change within half a minute
 
 
@@ -71,6 +73,14 @@ class Progress:
 
     def _share(self) -> float:
         return min(self._done / self._total, 1.0)
+
+
+def time_left(line: str) -> float | None:
+    """Seconds that a line of `Progress` says are left; None where it says nothing of it."""
+    found = _LEFT.search(line)
+    if not found:
+        return None
+    return sum(int(number or 0) * unit for number, unit in zip(found.groups(), (3600, 60, 1), strict=True))
 
 
 def _count(n: float) -> str:

@@ -2,7 +2,8 @@ import logging
 
 import pytest
 
-from regan.common.progress import Progress
+from regan.common.progress import Progress, time_left
+from regan.common.text import duration
 
 
 class Clock:
@@ -73,3 +74,11 @@ def test_the_end_is_said_unless_the_loop_failed(caplog):
 def test_nothing_to_do_is_refused():
     with pytest.raises(ValueError, match="must be more than 0"):
         Progress("Train", 0)
+
+
+@pytest.mark.parametrize("seconds", [42, 190, 3600, 19_200])
+def test_the_time_left_is_read_from_the_line_that_says_it(seconds):
+    line = f"Train GAN: 12 of 24 kimg (50%), 0.1 kimg/s, {duration(seconds)} left, loss 0.5"
+    assert time_left(line) == seconds
+    assert time_left("Train GAN: done, 24 kimg in 42 s") is None
+    assert time_left("Read: 1 of 2 files (50%), under 1 s left") is None

@@ -31,11 +31,23 @@ class Ran:
         return [step.title for step in self.run.steps if step.ran is not kept]
 
 
-def run_in(output: Path, pipeline, *, runner=None, image="python-tiny", said=None, volumes=None, **arguments) -> Ran:
+def run_in(
+    output: Path,
+    pipeline,
+    *,
+    runner=None,
+    image="python-tiny",
+    said=None,
+    volumes=None,
+    status=None,
+    predict=None,
+    **arguments,
+) -> Ran:
     text = step_runner.for_this_machine(compiled(pipeline), dict.fromkeys(("tiny", CPU_IMAGE, GPU_IMAGE), image))
     said = [] if said is None else said
     environment = step_runner.step_environment()
-    ran = Ran(LocalRun(output / "logs", said.append, environment=environment, volumes=volumes), said)
+    options = {name: value for name, value in (("status", status), ("predict", predict)) if value}
+    ran = Ran(LocalRun(output / "logs", said.append, environment=environment, volumes=volumes, **options), said)
     ran.run(
         kfp_components.load_component_from_text(text),
         arguments,

@@ -1,6 +1,7 @@
 """kfp.local does what its documentation promises, with real steps in real processes."""
 
 import logging
+import re
 import signal
 import subprocess
 import sys
@@ -130,7 +131,7 @@ def test_each_item_of_a_loop_has_a_log_of_its_own_and_is_counted(run_tiny):
         "one-part-3.log",
         "one-part.log",
     ]
-    assert any(line.startswith("[4/4] join") for line in ran.said)
+    assert any(line == "Step 4 of 4: join" for line in ran.said)
     assert Path(ran.run.steps[-1].outputs["joined"].path).read_text() == "3 parts"
 
 
@@ -210,11 +211,39 @@ def test_progress_is_told_while_the_step_works_and_nothing_else(run_tiny):
 
     run_tiny(talks, said=Clock())
     lines = [line for _, line in heard]
-    assert lines[0].startswith("[1/1] talk")
+    assert lines[0] == "Step 1 of 1: talk"
     assert lines[1] == "    Talk: 1 of 2 words (50%)"
     assert lines[2].startswith("    done in")
     assert len(lines) == 3
     assert heard[2][0] - heard[1][0] > 1.4
+
+
+@dsl.pipeline(name="predicts")
+def predicts():
+    first = make().set_display_name("predict")
+    talk(seconds=0.5).set_display_name("talk-to-me").after(first)
+    with dsl.ParallelFor(["1", "2"]) as verdict:
+        make(verdict=verdict).after(first)
+
+
+def test_the_time_left_is_said_from_the_first_prediction_on_and_in_one_line_for_the_run(run_tiny):
+    status: list[str] = []
+
+    def predict(step):
+        return {"talk": 60.0, "make": 120.0} if step.title == "predict" else {}
+
+    ran = run_tiny(predicts, status=status.append, predict=predict)
+    assert "Step 1 of 4: predict" in ran.said
+    assert status[0] == "Step 1 of 4"
+    assert all(re.fullmatch(r"Step [2-4] of 4, about \d+ (min|s) left", line) for line in status[1:])
+    # The step that should take a minute takes seconds: the rest of the run is corrected by that.
+    left = [line for line in ran.said if line.startswith("Step 2")]
+    assert left[0].startswith(("Step 2 of 4, about 5 min left: ", "Step 2 of 4, about 4 min left: "))
+
+
+def test_a_second_run_says_that_its_steps_are_kept(run_tiny):
+    run_tiny(asks, verdict="failed")
+    assert run_tiny(asks, verdict="failed").said == ["Step 1 of 2: make, kept from an earlier run"]
 
 
 def test_figures_of_a_step_are_told_when_it_is_done(run_tiny):
@@ -281,6 +310,7 @@ def sleeps(path: str):
     sleep(path=path)
 
 import logging
+import re
 import signal
 signal.signal(signal.SIGTERM, signal.default_int_handler)
 output = Path(sys.argv[1])
@@ -321,7 +351,9 @@ def test_the_cause_is_the_message_of_the_last_exception():
 
 
 def test_without_an_exception_the_cause_is_the_exit_status_and_the_last_lines():
-    assert cause_of_failure(["one", "two"], 139) == ("It ended with exit status 139, without an exception.\none\ntwo")
+    assert cause_of_failure(["one", "two"], 139) == (
+        "The process ended with exit status 139, without an exception.\none\ntwo"
+    )
 
 
 def test_chunks_of_a_log_become_lines_whatever_their_borders():

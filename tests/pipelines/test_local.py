@@ -32,7 +32,7 @@ def test_a_small_source_keeps_three_quarters_for_training_and_says_so(parameters
     assert parameters(said=said)["test_per_class"] == 10
     assert said == [
         "test_per_class is 10, a quarter of the 40 images of the rarer class, instead of 150: "
-        "the others are needed for training. --set test_per_class=N sets it."
+        "the others are needed for training. Set another number with --set test_per_class=N."
     ]
 
 
@@ -156,7 +156,7 @@ def finished_steps(folder: Path, verdict: str) -> list[Step]:
     ("verdict", "line"),
     [
         ("passed", "Release: release"),
-        ("failed", "Nothing was released, because the audit failed; the report says what failed."),
+        ("failed", "Nothing was released, because the audit failed; the report shows which check."),
     ],
 )
 def test_the_end_tells_verdict_figures_and_release(tmp_path, monkeypatch, verdict, line):

@@ -1,12 +1,13 @@
 """The command line of the pipelines."""
 
+import io
 import subprocess
 import sys
 import zipfile
 
 import pytest
 
-from pipelines.__main__ import main
+from pipelines.__main__ import Terminal, main
 
 LEAN = """
 import sys
@@ -53,7 +54,7 @@ def test_other_images_are_compiled_in(tmp_path):
         (["--image-cpu", ""], "--image-cpu '' is not the name of an image. Use name@sha256:..."),
         (["--image-gpu", "a b"], "--image-gpu 'a b' is not the name of an image"),
         (["--image-gpu", "a: b"], "--image-gpu 'a: b' is not the name of an image"),
-        (["--output", "/dev/null/x"], "--output expects a folder that can be written. /dev/null/x"),
+        (["--output", "/dev/null/x"], "Cannot write to --output: /dev/null/x"),
     ],
 )
 def test_a_compile_that_cannot_be_is_explained_in_one_line(tmp_path, capsys, arguments, message):
@@ -101,7 +102,7 @@ def test_a_failing_step_ends_the_command_with_its_name_and_the_cause(tmp_path, c
     assert main(["local", "--source", str(tmp_path / "images"), "--output", str(tmp_path / "run")]) == 1
     text = said(capsys)
     assert "\nStep 2, prepare images, failed:\n  ValueError: " in text
-    assert "prepare-images.log\nThe same command goes on after the finished steps.\n" in text
+    assert "prepare-images.log\nRun the same command again to resume after the finished steps.\n" in text
     assert "Traceback" not in text
     assert "Traceback" in (tmp_path / "run" / "logs" / "prepare-images.log").read_text()
 
@@ -114,6 +115,35 @@ def test_a_damaged_archive_is_explained_in_one_line(tmp_path, capsys):
     assert main(["local", "--source", str(archive), "--output", str(tmp_path / "run")]) == 1
     (line,) = said(capsys).splitlines()
     assert "must be a whole zip file" in line
+
+
+class Screen(io.StringIO):
+    """What is written, on a terminal or not."""
+
+    def __init__(self, terminal: bool) -> None:
+        super().__init__()
+        self.isatty = lambda: terminal
+
+
+def test_on_a_terminal_the_line_for_the_run_stays_below_the_others_and_goes_at_the_end(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    screen = Screen(terminal=True)
+    terminal = Terminal(screen)
+    terminal("one")
+    terminal.status("Step 1 of 2, about 3 min left")
+    terminal("two")
+    terminal.status("")
+    terminal("three")
+    cut, erase = "Step 1 of 2, about ", "\r\x1b[K"
+    assert screen.getvalue() == f"one\n{cut}{erase}two\n{cut}{erase}three\n"
+
+
+def test_in_a_file_the_line_for_the_run_is_not_written():
+    screen = Screen(terminal=False)
+    terminal = Terminal(screen)
+    terminal.status("Step 1 of 2")
+    terminal("one")
+    assert screen.getvalue() == "one\n"
 
 
 def test_the_command_needs_a_source():

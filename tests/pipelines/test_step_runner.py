@@ -13,6 +13,7 @@ import yaml
 from pipelines import step_runner
 from pipelines.compilation import compiled
 from pipelines.synthetic_training_set import synthetic_training_set
+from regan.common.errors import ConflictError, OutputError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -107,7 +108,7 @@ def test_a_local_run_waits_for_no_retry_and_asks_for_no_gpu():
 def test_two_runs_do_not_share_an_output_folder(tmp_path):
     with (
         step_runner.alone_in(tmp_path / "run"),
-        pytest.raises(BlockingIOError, match="Another run is at work"),
+        pytest.raises(ConflictError, match="Another run uses"),
         step_runner.alone_in(tmp_path / "run"),
     ):
         pass
@@ -117,8 +118,10 @@ def test_two_runs_do_not_share_an_output_folder(tmp_path):
 
 def test_an_output_that_cannot_be_written_is_explained(tmp_path):
     (tmp_path / "file").touch()
-    message = "The output must be a folder that can be written"
-    with pytest.raises(PermissionError, match=message), step_runner.alone_in(tmp_path / "file" / "run"):
+    with (
+        pytest.raises(OutputError, match="Not a directory"),
+        step_runner.alone_in(tmp_path / "file" / "run"),
+    ):
         pass
 
 
