@@ -11,7 +11,7 @@ BUILD = $(if $(REGISTRY),--registry "$(REGISTRY)") $(if $(filter 1,$(PUSH)),--pu
   $(if $(OPTIONS),--options="$(OPTIONS)")
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check slow lint types manifests images test-images lock clean
+.PHONY: help setup demo record test check slow lint types manifests images test-images lock clean
 
 help:  ## List the commands.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,6 +28,9 @@ setup: .venv/.ready  ## Make .venv from the lock file.
 
 demo: setup  ## Run the whole pipeline on phantom images, or on SOURCE=folder CLASSES=negative,positive.
 	@$(PY) -m pipelines local --preset demo --output "$(OUTPUT)" $(if $(SOURCE),--source "$(SOURCE)",--phantom) $(if $(CLASSES),--classes "$(CLASSES)")
+
+record: setup  ## Run the demo, unless OUTPUT holds it, and write its figures and picture into README and docs.
+	$(PY) docs/record.py "$(OUTPUT)"
 
 test: setup  ## Run the tests, JOBS=2 files in parallel.
 	$(PY) -m pytest -n $(JOBS) --dist loadfile -m "not slow and not pipeline"
