@@ -25,11 +25,11 @@ _REFERENCE_RATE, _REFERENCE_CPUS = 220e9, 2
 _MOST_CPUS = 8  # assumed, not measured: with few maps an operation is too short to be cut into more parts
 _SIDE = 768  # of the matrices: 0.9 GFLOP, whose operands fit into a core's cache
 _ROUNDS = 5
-_SECONDS_OF_ROUND = 0.1
+_SECONDS_OF_ROUND = 0.06
 
 # Share of the matrix product's rate that the networks reach. With 512 maps: benchmarks/README.md, 69 to 73 %; with
 # few maps a convolution has too little to do at a time: 39 % there, 60 % for the demo beside 10 other processes.
-_WIDE, _NARROW = 0.7, 0.5
+_WIDE, _NARROW = 0.7, 0.6
 _NARROW_MAPS = 128
 _CLASSIFIER_SHARE = 0.065  # small classifiers spend their time between the convolutions
 _WIDE_CLASSIFIER_SHARE = 0.5
@@ -52,11 +52,11 @@ _BACKBONES = {
 
 # Seconds on the reference machine.
 _START = 0.8  # a step's process, with what it imports
-_START_NETWORK = 7.0  # the same with TensorFlow
+_START_NETWORK = 10.0  # the same with TensorFlow
 _COMPILE_GAN = 20.0  # the first call of each phase
 _COMPILE_CLASSIFIER = 3.0
-_FIGURES = 3.0  # statistics, drawings and pages of the report
-_PUBLISH = 1.0  # datasheet and checks of the release
+_FIGURES = 5.0  # statistics, drawings and pages of the report
+_PUBLISH = 3.0  # datasheet and checks of the release
 _DECODE = 1.0e-3  # an image of the source: read, hashed, scaled
 _STORED = 0.05e-3  # an image of 32 x 32 of an image set, read or written
 _FEATURES = 0.9e-3  # radiomic features of an image of 32 x 32
@@ -132,7 +132,7 @@ class TimeEstimate:
 
 
 def matrix_rate() -> MatrixRate:
-    """Time float32 matrix products for half a second.
+    """Time float32 matrix products for a third of a second.
 
     Each CPU has a product of its own: threads that share one product wait for each other, and on a shared machine
     mostly for a thread that another program has displaced (measured beside 12 other processes: 10 GFLOP/s in one
