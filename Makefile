@@ -4,7 +4,9 @@ SOURCE ?=
 CLASSES ?=
 OUTPUT ?= runs/demo
 JOBS ?= 2
-PY := .venv/bin/python
+VENV ?= .venv
+PY := $(VENV)/bin/python
+UV = $(PY) -m uv pip install --python $(PY)
 BUILD = $(if $(REGISTRY),--registry "$(REGISTRY)") $(if $(filter 1,$(PUSH)),--push) \
   $(if $(ENGINE),--engine "$(ENGINE)") $(if $(BASE_IMAGE),--base-image "$(BASE_IMAGE)") \
   $(if $(FRAMEWORK),--framework "$(FRAMEWORK)") $(if $(ACCELERATOR),--accelerator "$(ACCELERATOR)") \
@@ -16,14 +18,18 @@ BUILD = $(if $(REGISTRY),--registry "$(REGISTRY)") $(if $(filter 1,$(PUSH)),--pu
 help:  ## List the commands.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-setup: .venv/.ready  ## Make .venv from the lock file.
+setup: $(VENV)/.ready  ## Make .venv from the lock file; PYTHON=python3.13 for another Python than python3.
 
-.venv/.ready: locks/dev.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "The lock file is for Python 3.11. Say which one to use: make setup PYTHON=python3.11"; exit 1; }
-	@$(PYTHON) -c 'import ensurepip' || { echo "Python's venv module is missing. Install it first: apt-get install python3-venv"; exit 1; }
-	$(PYTHON) -m venv --clear .venv
-	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/dev.txt
-	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+$(VENV)/.ready: locks/dev.txt locks/uv.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo "RaGAN needs Python 3.11, 3.12 or 3.13. Received $(PYTHON): $$($(PYTHON) --version 2>&1). Name another one: make setup PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { echo "Python's venv module is missing. Install it first, on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version): 1/3 uv, which installs the packages"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/uv.txt
+	@echo "Setting up $(VENV): 2/3 packages of locks/dev.txt, about 600 MB to download the first time"
+	@$(UV) --require-hashes --build-constraints locks/dev.txt -r locks/dev.txt
+	@echo "Setting up $(VENV): 3/3 regan itself"
+	@$(UV) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 demo: setup  ## Run the whole pipeline on phantom images, or on SOURCE=folder CLASSES=negative,positive.
