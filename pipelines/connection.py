@@ -48,7 +48,7 @@ class Server:
                 f"Received {self.endpoint!r}. Write https://{self.endpoint}, or http:// where there is no TLS."
             )
         for option, path in (("--token-file", self.token_file), ("--ca-file", self.ca_file)):
-            if path and not (Path(path).is_file() and Path(path).read_text().strip()):
+            if path and not (Path(path).is_file() and Path(path).read_text(encoding="utf-8").strip()):
                 raise ValueError(f"{option} expects a file that is not empty. Received {path!r}.")
 
 

@@ -137,7 +137,7 @@ class LocalRun:
         self._num_steps = num_tasks(pipeline.pipeline_spec)
         self._logs.mkdir(parents=True, exist_ok=True)
         pipeline_root.mkdir(parents=True, exist_ok=True)
-        with (self._logs / "kfp.log").open("w") as log, _quiet(log), self._mended():
+        with (self._logs / "kfp.log").open("w", encoding="utf-8", newline="\n") as log, _quiet(log), self._mended():
             kfp.local.init(runner, pipeline_root=str(pipeline_root), enable_caching=True)
             try:
                 pipeline(**arguments)
@@ -206,7 +206,7 @@ class LocalRun:
         return step
 
     def _hear(self, step: Step, lines: Iterable[str]) -> None:
-        with step.log.open("w") as log:
+        with step.log.open("w", encoding="utf-8", newline="\n") as log:
             for line in lines:
                 log.write(line)
                 log.flush()

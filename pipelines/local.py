@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import json
 import os
-import resource
 import shutil
 import sys
 import time
@@ -28,6 +27,7 @@ from pipelines.compilation import compiled
 from pipelines.kfp_local import LocalRun, Step, figures_of
 from pipelines.parameters import PRESETS, require_sense, share_for_test, typed
 from pipelines.synthetic_training_set import synthetic_training_set
+from regan.common.system import require_posix
 from regan.common.text import duration
 from regan.preparation import phantom
 from regan.preparation.listing import SourceListing
@@ -84,7 +84,9 @@ def run(request: Request, say: Callable[[str], None]) -> list[Step]:
         FileNotFoundError: The source, or an image, does not exist.
         BlockingIOError: Another run is at work in the same output folder.
         pipelines.kfp_local.StepError: A step failed.
+        UnsupportedPlatformError: This is Windows.
     """
+    require_posix("A local run of the pipeline")
     started, output = time.monotonic(), request.output.absolute()
     graph = {name: getattr(request, name) for name in ("conditional", "rounds", "generation_shards")}
     text = compiled(synthetic_training_set(**graph))
@@ -111,8 +113,10 @@ def _run_steps(
     request: Request, text: str, parameters: Mapping[str, Any], say: Callable[[str], None], lock: IO
 ) -> list[Step]:
     output = request.output.absolute()
-    (output / "pipeline.yaml").write_text(text)
-    (output / "parameters.json").write_text(json.dumps(parameters, indent=2, sort_keys=True) + "\n")
+    (output / "pipeline.yaml").write_text(text, encoding="utf-8", newline="\n")
+    (output / "parameters.json").write_text(
+        json.dumps(parameters, indent=2, sort_keys=True) + "\n", encoding="utf-8", newline="\n"
+    )
     local_run = LocalRun(
         output / "logs",
         say,
@@ -208,6 +212,8 @@ def _volumes(parameters: Mapping[str, Any]) -> dict[str, str]:
 
 def _peak_memory() -> float:
     """Of the largest process that has ended, GB."""
+    import resource  # not on Windows, where a local run is refused before this is called
+
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit / 2**30
 

@@ -1,7 +1,6 @@
 """What ties a local run to this machine: the version of our code, images, environment and the folder's lock."""
 
 import contextlib
-import fcntl
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from kfp import local
 
 import regan
 from components._image import CPU_IMAGE, GPU_IMAGE
+from regan.common.system import try_lock
 
 PACKAGE = Path(regan.__file__).resolve().parent
 USER = 65532  # of our images
@@ -141,16 +141,14 @@ def alone_in(output: Path) -> Iterator[IO]:
     """
     try:
         output.mkdir(parents=True, exist_ok=True)
-        file = (output / ".lock").open("w")
+        file = (output / ".lock").open("wb")
     except OSError as error:
         raise PermissionError(
             f"The output must be a folder that can be written. Received {output}: {error.strerror}. Choose another."
         ) from error
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not try_lock(file.fileno()):
             raise BlockingIOError(
                 f"Another run is at work in {output}. Wait for it or end it, or name another folder by --output."
-            ) from error
+            )
         yield file

@@ -94,7 +94,7 @@ class ImageSet:
 
     @classmethod
     def _from_manifest(cls, folder: Path) -> "ImageSet":
-        manifest = json.loads((folder / MANIFEST).read_text())
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if manifest.get("format") != FORMAT:
             raise ValueError(
                 f"`{MANIFEST}` must have format {FORMAT}. Received format={manifest.get('format')!r} in {folder}. "
@@ -113,7 +113,7 @@ class ImageSet:
                 "Fetch it again."
             )
         known = {f.name for f in fields(ImageRow)}
-        with (folder / INDEX).open(newline="") as file:
+        with (folder / INDEX).open(newline="", encoding="utf-8") as file:
             rows = tuple(
                 ImageRow(**{key: value for key, value in row.items() if key in known}) for row in csv.DictReader(file)
             )
@@ -321,7 +321,9 @@ class ImageSetWriter:
         archive = self._archive
         if archive is None:
             raise RuntimeError("The writer must be open. Use it in a `with` block.")
-        archive.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), data)
+        entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+        entry.create_system = 3  # Unix, also on Windows: the same images give the same bytes
+        archive.writestr(entry, data)
 
     def _open_shard(self) -> None:
         self._close_shard()
@@ -347,7 +349,7 @@ class ImageSetWriter:
         names = [f"images-{number:05d}-of-{total:05d}.zip" for number in range(total)]
         for number, name in enumerate(names):
             (self._folder / f".shard-{number:05d}").rename(self._folder / name)
-        with (self._folder / INDEX).open("w", newline="") as file:
+        with (self._folder / INDEX).open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, [f.name for f in fields(ImageRow)], lineterminator="\n")
             writer.writeheader()
             writer.writerows(asdict(row) | {"shard": names[int(row.shard)]} for row in self._rows)
@@ -365,7 +367,9 @@ class ImageSetWriter:
             "origin": self._origin,
             "settings": self._settings,
         }
-        (self._folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+        (self._folder / MANIFEST).write_text(
+            json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8", newline="\n"
+        )
 
 
 def safe_name(label: str) -> str:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from regan.common.system import sync_to_disk
+
 
 @contextmanager
 def writing(output: str | Path) -> Iterator[Path]:
@@ -120,5 +122,4 @@ def _sync_files(folder: Path) -> None:
     # A rename may reach the disk before the bytes do: after a power cut the folder would look whole.
     for path in folder.rglob("*"):
         if path.is_file() and not path.is_symlink():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+            sync_to_disk(path)

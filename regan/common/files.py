@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from regan.common.progress import Progress
+from regan.common.system import sync_to_disk
 
 PARTIAL = ".part-"  # how names begin of what is not whole yet; a process that is killed leaves them behind
 _WORTH_TELLING = 10  # files: fewer are there before their progress is read
@@ -81,20 +82,12 @@ def atomic_write(path: Path, *, durable: bool = False, single_writer: bool = Fal
     try:
         yield partial
         if durable:
-            _sync(partial)
+            sync_to_disk(partial)
         os.replace(partial, path)
         if durable:
-            _sync(path.parent)
+            sync_to_disk(path.parent)
     finally:
         partial.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

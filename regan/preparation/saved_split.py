@@ -293,7 +293,7 @@ def _torn(
 
 def _write(kept: KeptSplit, folder: Path) -> None:
     head = {"format": FORMAT, "classes": list(kept.classes), "num_images": len(kept.images)}
-    (folder / HEAD).write_text(json.dumps(head, indent=1) + "\n")
+    (folder / HEAD).write_text(json.dumps(head, indent=1) + "\n", encoding="utf-8", newline="\n")
     # No date and no name in the archive: the same split gives the same bytes.
     with (
         (folder / TABLE).open("wb") as raw,
@@ -310,7 +310,7 @@ _COLUMNS = tuple(column.name for column in fields(KeptImage))
 
 def _read(folder: Path, uri: str, version: "Version") -> KeptSplit:
     try:
-        head = json.loads((folder / HEAD).read_text())
+        head = json.loads((folder / HEAD).read_text(encoding="utf-8"))
         known = head["format"] == FORMAT
         with gzip.open(folder / TABLE, "rt", newline="", encoding="utf-8") as file:
             images = tuple(KeptImage(**row) for row in csv.DictReader(file)) if known else ()

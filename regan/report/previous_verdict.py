@@ -37,7 +37,7 @@ def write_verdict(folder: Path, record: Mapping[str, Any], last: Mapping[str, An
     """
     before = dict(last) if last else None
     told = _checked(record) | {"format": FORMAT, "before": before, "finished": finished}
-    (folder / VERDICT).write_text(json.dumps(told, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    (folder / VERDICT).write_text(json.dumps(told, indent=1, sort_keys=True) + "\n", encoding="utf-8", newline="\n")
 
 
 def finish_verdict(folder: Path, run_key: str) -> bool:
@@ -54,7 +54,9 @@ def finish_verdict(folder: Path, run_key: str) -> bool:
     found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     if found.get("run_key") != run_key or found.get("finished"):
         return False
-    path.write_text(json.dumps(found | {"finished": True}, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    path.write_text(
+        json.dumps(found | {"finished": True}, indent=1, sort_keys=True) + "\n", encoding="utf-8", newline="\n"
+    )
     return True
 
 

@@ -299,9 +299,9 @@ def _write(
     bytes_needed = {**asdict(needed), "total": needed.total} if needed else {}
     table = [asdict(check) for check in checks]
     content = {"format": 1, "regan": __version__, **outcome, "bytes": bytes_needed, "checks": table}
-    (folder / "preflight.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    (folder / "preflight.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8", newline="\n")
     page = f"# Preflight\n\n{markdown_text(found.sentence)}\n\n{markdown_table(checks)}"
-    (folder / "preflight.md").write_text(page, encoding="utf-8")
+    (folder / "preflight.md").write_text(page, encoding="utf-8", newline="\n")
     counts = {} if source.num_images is None else {"images": source.num_images}
     figures = {"bytes": needed.total} if needed else {}
     write_step(folder, "preflight", {}, settings=outcome, counts=counts, figures=figures, seconds=seconds)

@@ -176,5 +176,5 @@ def _write_manifest(store: Store, hashes: Mapping[str, str], *, complete: bool) 
     fields = {"format": FORMAT, "complete": complete, "files": dict(hashes)}
     with TemporaryDirectory() as folder:
         path = Path(folder) / "text"
-        path.write_text(json.dumps(fields, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(fields, indent=1, sort_keys=True) + "\n", encoding="utf-8", newline="\n")
         store.upload(path, MANIFEST)

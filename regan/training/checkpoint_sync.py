@@ -158,7 +158,7 @@ class RemoteState:
                 f"The state of a training must lie at `checkpoint_uri`. {self.address} holds something else. Name "
                 "another address."
             )
-        require_own(self._configuration, json.loads(note.read_text())["configuration"], self.address)
+        require_own(self._configuration, json.loads(note.read_text(encoding="utf-8"))["configuration"], self.address)
         self._version = claim_latest(self.address, version, writer=self._writer)
 
     def _adopt(self) -> None:
@@ -178,7 +178,7 @@ class RemoteState:
         self._num_staged += 1
         staged = self._folder / f"{_STAGED}{self._num_staged}"
         staged.mkdir()
-        (staged / _NOTE).write_text(json.dumps({"configuration": self._configuration}))
+        (staged / _NOTE).write_text(json.dumps({"configuration": self._configuration}), encoding="utf-8", newline="\n")
         return staged
 
     def _stage(self) -> Path:

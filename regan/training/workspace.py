@@ -1,6 +1,5 @@
 """The stable folder that a training works in: held by one process, kept over interruptions, pushed to an address."""
 
-import fcntl
 import logging
 import shutil
 import signal
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from regan.common.system import require_posix, try_lock
 from regan.storage import is_uri, latest
 from regan.training.checkpoint import CHECKPOINTS, checkpoint_files, require_own_checkpoints
 from regan.training.checkpoint_sync import RemoteState, StateFiles
@@ -131,7 +131,9 @@ def working(
             state, or the address is of no known kind.
         RuntimeError: Another process works in the folder.
         TakenOverError: Another process has taken over the state at the address.
+        UnsupportedPlatformError: This is Windows.
     """
+    require_posix("Training")
     remote, folder = None, output.with_name(f"{output.name}.checkpoint")
     if checkpoint_uri:
         _require_no_state_at(checkpoint_uri, label)
@@ -180,11 +182,9 @@ def _end_interrupted(folder: Path, remote: RemoteState | None, files: StateFiles
 
 @contextmanager
 def _held(folder: Path) -> Iterator[None]:
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+    with (folder / ".lock").open("wb") as lock:
+        if not try_lock(lock.fileno()):
             raise RuntimeError(
                 f"Only one process may train in {folder}, and another one does. Wait for it, or use another output."
-            ) from error
+            )
         yield

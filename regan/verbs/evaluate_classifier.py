@@ -79,7 +79,9 @@ def evaluate_classifier(classifier: str | Path, images: str | Path, predictions:
         _write_predictions(folder / PREDICTIONS, model, image_set, probabilities)
         settings = {"positive_class": model.positive_class, "classes": model.classes, "classifier": model.hash}
         metrics = figures | settings | {"num_images": len(image_set)}
-        (folder / METRICS).write_text(json.dumps(metrics, indent=1, sort_keys=True) + "\n")
+        (folder / METRICS).write_text(
+            json.dumps(metrics, indent=1, sort_keys=True) + "\n", encoding="utf-8", newline="\n"
+        )
         false_positive_rate, sensitivity = roc_points(probabilities, positive)
         write_step(
             folder,
@@ -136,7 +138,7 @@ def _require_fit(classifier: str | Path, images: "ImageSet") -> None:
 
 def _write_predictions(path: Path, model: "Classifier", images: "ImageSet", probabilities: "np.ndarray") -> None:
     negative, positive = model.classes
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for row, probability in zip(images.rows, probabilities.tolist()):
