@@ -6,14 +6,13 @@ OUTPUT ?= runs/demo
 JOBS ?= 2
 VENV ?= .venv
 PY := $(VENV)/bin/python
-UV = $(PY) -m uv pip install --python $(PY)
 BUILD = $(if $(REGISTRY),--registry "$(REGISTRY)") $(if $(filter 1,$(PUSH)),--push) \
   $(if $(ENGINE),--engine "$(ENGINE)") $(if $(BASE_IMAGE),--base-image "$(BASE_IMAGE)") \
   $(if $(FRAMEWORK),--framework "$(FRAMEWORK)") $(if $(ACCELERATOR),--accelerator "$(ACCELERATOR)") \
   $(if $(OPTIONS),--options="$(OPTIONS)")
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check slow lint types manifests images test-images lock clean
+.PHONY: help setup demo test check slow lint types manifests images test-images other-python lock clean
 
 help:  ## List the commands.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -21,15 +20,7 @@ help:  ## List the commands.
 setup: $(VENV)/.ready  ## Make .venv from the lock file; PYTHON=python3.13 for another Python than python3.
 
 $(VENV)/.ready: locks/dev.txt locks/uv.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo "RaGAN needs Python 3.11, 3.12 or 3.13. Received $(PYTHON): $$($(PYTHON) --version 2>&1). Name another one: make setup PYTHON=python3.12"; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' || { echo "Python's venv module is missing. Install it first, on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
-	@echo "Setting up $(VENV) with $$($(PYTHON) --version): 1/3 uv, which installs the packages"
-	@$(PYTHON) -m venv --clear $(VENV)
-	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/uv.txt
-	@echo "Setting up $(VENV): 2/3 packages of locks/dev.txt, about 600 MB to download the first time"
-	@$(UV) --require-hashes --build-constraints locks/dev.txt -r locks/dev.txt
-	@echo "Setting up $(VENV): 3/3 regan itself"
-	@$(UV) --no-deps --no-build-isolation --editable .
+	@sh locks/install.sh "$(PYTHON)" "$(VENV)"
 	@touch $@
 
 demo: setup  ## Run the whole pipeline on phantom images, or on SOURCE=folder CLASSES=negative,positive.
@@ -59,6 +50,9 @@ images:  ## Build the images; REGISTRY=... PUSH=1 pushes them (more in images/RE
 
 test-images: setup  ## Run the demo in containers against the same in processes; FULL=1 for all of it.
 	REGAN_FULL_DEMO=$(FULL) $(PY) -m pytest -m containers
+
+other-python:  ## Import, compile and prepare on each other Python from 3.11 to 3.13, or on PYTHON=python3.13.
+	@.ci/other-python $(if $(filter command,$(firstword $(origin PYTHON))),"$(PYTHON)")
 
 lock:  ## Resolve the lock files anew (needs uv).
 	sh locks/compile.sh
