@@ -1,4 +1,4 @@
-# The laptop's commands. `make help` lists them.
+# Commands for development and the demo. `make help` lists them.
 PYTHON ?= python3
 SOURCE ?=
 CLASSES ?=
@@ -26,13 +26,13 @@ $(VENV)/.ready: locks/dev.txt locks/uv.txt pyproject.toml
 demo: setup  ## Run the whole pipeline on phantom images, or on SOURCE=folder CLASSES=negative,positive.
 	@$(PY) -m pipelines local --preset demo --output "$(OUTPUT)" $(if $(SOURCE),--source "$(SOURCE)",--phantom) $(if $(CLASSES),--classes "$(CLASSES)")
 
-test: setup  ## Run the tests, JOBS=2 files side by side.
+test: setup  ## Run the tests, JOBS=2 files in parallel.
 	$(PY) -m pytest -n $(JOBS) --dist loadfile -m "not slow and not pipeline"
 
 check: lint types test manifests  ## Run what CI runs.
 	$(PY) -m pytest -m "pipeline and not slow"
 
-slow: setup  ## Run the full kills, simulations and experiments.
+slow: setup  ## Run the slow tests: preemptions, simulations and experiments.
 	$(PY) -m pytest -m "slow and not containers"
 
 lint: setup
@@ -42,20 +42,20 @@ lint: setup
 types: setup
 	$(PY) -m mypy regan components pipelines images
 
-manifests: setup  ## Compare the committed YAML with a fresh compile.
+manifests: setup  ## Compare the committed YAML with a new compilation.
 	$(PY) -m pipelines compile --check
 
-images:  ## Build the images; REGISTRY=... PUSH=1 pushes them (more in images/README.md).
+images:  ## Build the container images; REGISTRY=... PUSH=1 pushes them (options: images/README.md).
 	@$(PYTHON) images/build.py $(BUILD)
 
-test-images: setup  ## Run the demo in containers against the same in processes; FULL=1 for all of it.
+test-images: setup  ## Compare the demo in containers with the same in processes; FULL=1 for the complete demo.
 	REGAN_FULL_DEMO=$(FULL) $(PY) -m pytest -m containers
 
-other-python:  ## Import, compile and prepare on each other Python from 3.11 to 3.13, or on PYTHON=python3.13.
+other-python:  ## Try each other Python from 3.11 to 3.13: imports, compilation, preparation; PYTHON=python3.13 for one.
 	@.ci/other-python $(if $(filter command,$(firstword $(origin PYTHON))),"$(PYTHON)")
 
-lock:  ## Resolve the lock files anew (needs uv).
+lock:  ## Update the lock files (needs uv).
 	sh locks/compile.sh
 
-clean:  ## Remove what the commands made.
+clean:  ## Remove the files that these commands created.
 	rm -rf .venv .cache runs build dist *.egg-info

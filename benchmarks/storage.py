@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from regan import storage
-from regan.storage.provider import Store
+from regan.storage.provider import ObjectStore
 from tests.servers.start import free_port, use_gs, use_s3
 
 SMALL_BYTES = 4_000
@@ -112,7 +112,7 @@ class _Transfer:
     def push(self) -> None:
         from google.cloud.storage import transfer_manager
 
-        options: dict[str, Any] = {"worker_type": transfer_manager.THREAD, "max_workers": Store.workers}
+        options: dict[str, Any] = {"worker_type": transfer_manager.THREAD, "max_workers": ObjectStore.workers}
         transfer_manager.upload_many_from_filenames(
             self.bucket, self.names, source_directory=str(self.source), raise_exception=True, **options
         )
@@ -120,7 +120,7 @@ class _Transfer:
     def fetch(self, target: Path) -> None:
         from google.cloud.storage import transfer_manager
 
-        options: dict[str, Any] = {"worker_type": transfer_manager.THREAD, "max_workers": Store.workers}
+        options: dict[str, Any] = {"worker_type": transfer_manager.THREAD, "max_workers": ObjectStore.workers}
         names = [blob.name for blob in self.bucket.list_blobs()]
         transfer_manager.download_many_to_path(
             self.bucket, names, destination_directory=str(target), raise_exception=True, **options
@@ -134,18 +134,18 @@ class _Boto:
         import boto3
         from botocore.config import Config
 
-        self.client = boto3.client("s3", config=Config(max_pool_connections=2 * Store.workers))
+        self.client = boto3.client("s3", config=Config(max_pool_connections=2 * ObjectStore.workers))
         self.bucket = address.removeprefix("s3://")
         self.source, self.names = source, [path.name for path in source.iterdir()]
 
     def push(self) -> None:
-        with ThreadPoolExecutor(Store.workers) as pool:
+        with ThreadPoolExecutor(ObjectStore.workers) as pool:
             list(pool.map(lambda n: self.client.upload_file(str(self.source / n), self.bucket, n), self.names))
 
     def fetch(self, target: Path) -> None:
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
         names = [entry["Key"] for page in pages for entry in page["Contents"]]
-        with ThreadPoolExecutor(Store.workers) as pool:
+        with ThreadPoolExecutor(ObjectStore.workers) as pool:
             list(pool.map(lambda n: self.client.download_file(self.bucket, n, str(target / n)), names))
 
 

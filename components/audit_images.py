@@ -26,11 +26,12 @@ def audit_images(
 
     Args:
         synthetic: Synthetic images as the student sees them.
-        train: Real images that the generator was trained on.
-        validation: Real images that it has not seen.
-        features: Feature extractor: "radiomic", or the name of a keras.applications network.
-        max_memorised: Largest share of synthetic images that may be copies of training images, 0 to 1.
-        seed: Seed of the subsets.
+        train: Real images that trained the generator.
+        validation: Held-out real images, which the generator never saw.
+        features: Feature extractor of the audit's distances: "radiomic", a keras.applications network, or the folder of
+            a classifier.
+        max_memorised: Maximum fraction of synthetic images that may be copies of training images, 0 to 1.
+        seed: Seed of the random draws that make the sets equally large.
 
     Returns:
         audit: Table of measures with their limits.

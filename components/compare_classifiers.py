@@ -31,13 +31,14 @@ def compare_classifiers(
     Args:
         candidate: Predictions of the classifier trained on synthetic images.
         reference: Predictions of the classifier trained on real images.
-        control: Predictions of the classifier trained on as many unfiltered synthetic images.
+        control: Predictions of the classifier trained on equally many unfiltered synthetic images.
         audit: Audit of the synthetic images.
-        endpoint: What is compared: "auc", "accuracy", "sensitivity" or "specificity".
-        margin: Largest loss that still counts as no worse, declared before the test.
-        report_uri: Stable address where report and verdict are kept beside the last ones; empty = nowhere.
-        run_key: What the run is known by there.
-        data_version: Version of the data, to be shown there.
+        endpoint: Endpoint of the comparison: "auc", "accuracy", "sensitivity" or "specificity".
+        margin: Non-inferiority margin: the largest loss that counts as no worse, declared before the test, above 0 and
+            below 1.
+        report_uri: Stable URI where report and verdict are kept from run to run; empty = they are not kept.
+        run_key: Key of the run, the same when the run is repeated.
+        data_version: Version of the real images, as the preflight returned it.
 
     Returns:
         report: Folder with the report and the comparison in numbers.

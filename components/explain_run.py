@@ -1,4 +1,4 @@
-"""Component of `regan.explain_run`: the exit task, which runs after every run and leaves a short report."""
+"""Component of `regan.explain_run`: the exit task, which runs after every run and writes a short report."""
 
 from kfp import dsl
 from kfp.dsl import Markdown, Output, PipelineTaskFinalStatus

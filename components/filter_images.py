@@ -26,14 +26,15 @@ def filter_images(
     """Keep the synthetic images that pass a rule, as many of each class.
 
     Args:
-        negative: Synthetic images of the class without the finding.
-        positive: Synthetic images of the class with the finding.
-        classifier: The teacher, trained on real images.
-        rule: "agreement" = the teacher gives the image its own class; "confidence" = it does so with at least
-            `confidence`; "none" = every image passes, which makes the control.
-        confidence: Least probability of the image's own class under the rule "confidence", 0.5 to 1.
-        per_class: Images to keep of each class, drawn at random; 0 = as many as the rarer class gives.
-        seed: Seed of the draw.
+        negative: Synthetic images of the negative class.
+        positive: Synthetic images of the positive class.
+        classifier: Teacher, trained on real images.
+        rule: Synthetic images that are kept: "agreement" = the teacher predicts the image's own class; "confidence" =
+            with a minimum probability; "none" = every image, as for the control.
+        confidence: Minimum probability of the image's own class under the rule "confidence", 0.5 to 1.
+        per_class: Images of each class to keep, drawn at random from those that pass; 0 = as many as the rarer class
+            has.
+        seed: Seed of classifier training, and of the choice of images among those that pass the filter.
 
     Returns:
         images: Kept images of both classes.
@@ -73,14 +74,15 @@ def filter_image_shards(
     """Keep the synthetic images that pass a rule, as many of each class, from several image sets of each.
 
     Args:
-        negative: Synthetic images of the class without the finding, made by several steps.
-        positive: Synthetic images of the class with the finding, made by several steps.
-        classifier: The teacher, trained on real images.
-        rule: "agreement" = the teacher gives the image its own class; "confidence" = it does so with at least
-            `confidence`; "none" = every image passes, which makes the control.
-        confidence: Least probability of the image's own class under the rule "confidence", 0.5 to 1.
-        per_class: Images to keep of each class, drawn at random; 0 = as many as the rarer class gives.
-        seed: Seed of the draw.
+        negative: Synthetic images of the negative class, from several steps.
+        positive: Synthetic images of the positive class, from several steps.
+        classifier: Teacher, trained on real images.
+        rule: Synthetic images that are kept: "agreement" = the teacher predicts the image's own class; "confidence" =
+            with a minimum probability; "none" = every image, as for the control.
+        confidence: Minimum probability of the image's own class under the rule "confidence", 0.5 to 1.
+        per_class: Images of each class to keep, drawn at random from those that pass; 0 = as many as the rarer class
+            has.
+        seed: Seed of classifier training, and of the choice of images among those that pass the filter.
 
     Returns:
         images: Kept images of both classes.

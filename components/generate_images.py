@@ -25,15 +25,16 @@ def generate_images(
     """Make one synthetic image of each seed.
 
     Args:
-        generator: Kept snapshot of a training run.
-        label: Class to make; "all" = every class that the generator knows.
-        seeds: Latent seeds, as "1-25000" or "1-10,20"; "1-100+2" = the second range of that length after 1-100,
-            and "1-100:2/4" = the second of its four parts.
-        truncation_psi: Spread of the latents: 0 = the average image, 1 = as trained, above 1 = wider.
-        truncation_cutoff: Only so many styles, the coarse ones, are moved by psi; 0 = all.
-        noise: "random" = drawn from each seed, "constant" = the same for all, or "none".
-        mixing_seeds: Seeds of the fine styles, one for all images or as many as `seeds`; empty = each image's own.
-        mixing_cut: With them, so many styles, the coarse ones, stay those of `seeds`.
+        generator: Selected snapshot of a training run.
+        label: Class to generate; "all" = every class of the generator.
+        seeds: Latent seeds, first and last, such as "1-25000"; in the pipeline, each further class and round takes the
+            next range of that length.
+        truncation_psi: Truncation psi, the spread of the styles: 0 = the average image, 1 = as trained, above 1 = more
+            varied.
+        truncation_cutoff: Number of coarse styles that psi truncates; 0 = all.
+        noise: Noise inputs: "random" = drawn from each seed, "constant" = the same for all images, or "none".
+        mixing_seeds: Seeds of the fine styles, one for all images or as many as `seeds`; empty = no style mixing.
+        mixing_cut: Number of coarse styles that style mixing takes from `seeds`; 0 = no style mixing.
 
     Returns:
         images: Synthetic images, each with its seed, psi and the generator's hash.

@@ -32,19 +32,19 @@ def prepare_images(
     """Turn labelled images into image sets for training, validation and test.
 
     Args:
-        source: Folder, archive or gs:// or s3:// address with one folder of images for each class.
-        negative_class: Class without the finding; empty = told by the source, where it has two classes.
-        positive_class: Class with the finding that sensitivity counts; empty = the other class of the source.
-        size: Side of the square images in pixels, a power of two from 32.
+        source: URI or path of the real images: a folder or zip archive with one subfolder for each class.
+        negative_class: Class without the finding; empty = the first of the source's two classes in alphabetical order.
+        positive_class: Class with the finding, which sensitivity counts; empty = the last of the source's two classes.
+        size: Height and width of the images in pixels, a power of two from 32 to 1024.
         channels: 1 for grey, 3 for RGB.
-        test_per_class: Images of each class that are set aside for the test.
-        validation_fraction: Share of the other images that go to validation, 0 to 1.
-        mask_pattern: Files whose name fits this pattern are lesion masks and are left out.
+        test_per_class: Test images of each class, which only the final evaluation reads.
+        validation_fraction: Fraction of the images outside the test set that goes to validation, above 0 and below 1.
+        mask_pattern: Shell pattern for the names of lesion masks, which are left out; empty = there are none.
         seed: Seed of the split.
-        split_uri: Stable address where the split is kept over runs, read, extended and written back; empty = the split
-            is made anew.
-        data_version: Any text that changes with the content of the source. It is part of the cache key and does
-            nothing else: Kubeflow sees the address of the source, not what lies there.
+        split_uri: Stable URI of the saved split, so that no test image ever becomes a training image; empty = a new
+            split in each run.
+        data_version: Version of the real images, as the preflight returned it. It is part of the cache key and has no
+            other effect: Kubeflow sees the URI of the source, not its content.
 
     Returns:
         train: Images to train on.

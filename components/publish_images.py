@@ -26,16 +26,17 @@ def publish_images(
 
     Args:
         images: Synthetic images.
-        audit: Their audit; a failed one stops the release.
-        report: Report on the classifier trained on them.
-        generator: Generator of both classes, or of the negative one, to be kept for the next run.
-        generator_positive: Generator of the positive class, where there is one a class.
-        release_uri: Folder or gs:// or s3:// address to copy the release to; empty = the artifact alone.
-        release_name: Subfolder of `release_uri` for this release; empty = the address itself.
+        audit: Their audit; a failed audit stops the release.
+        report: Report on the classifier trained on these images.
+        generator: Generator of both classes, or of the negative class, kept for the next run.
+        generator_positive: Generator of the positive class, where each class has its own.
+        release_uri: URI that the release is copied to; empty = no copy.
+        release_name: Subfolder of `release_uri` for this release; empty = the URI itself.
         title: Title of the datasheet; empty = made from the classes.
-        generator_uri: Stable address where the generators are kept; empty = nowhere.
-        report_uri: Stable address of the verdict, where it is noted that the run is finished; empty = nowhere.
-        run_key: What the run is known by there.
+        generator_uri: Stable URI of released generators: GAN training starts from the latest, and publish_images adds
+            the new one; empty = start from random weights and keep none.
+        report_uri: Stable URI where report and verdict are kept from run to run; empty = they are not kept.
+        run_key: Key of the run, the same when the run is repeated.
 
     Returns:
         release: Released folder.

@@ -20,11 +20,13 @@ def select_snapshot(
     """Keep the snapshot whose images are closest to the real ones.
 
     Args:
-        run: Training run, with its snapshots.
-        images: Real images, never those that the classifiers are tested on.
-        features: Feature extractor: "radiomic", or the name of a keras.applications network.
-        num_images: Synthetic images made with each snapshot.
-        truncation_psi: Spread of the latents: 0 = the average image, 1 = as trained, above 1 = wider.
+        run: Training run with its snapshots.
+        images: Real images, never those that test the classifiers.
+        features: Feature extractor of the distances that select the snapshot: "radiomic", a keras.applications network,
+            or the folder of a classifier.
+        num_images: Synthetic images per snapshot for these distances, equally many of each class.
+        truncation_psi: Truncation psi, the spread of the styles: 0 = the average image, 1 = as trained, above 1 = more
+            varied.
         seed: First latent seed.
 
     Returns:

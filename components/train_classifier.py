@@ -20,27 +20,27 @@ def train_classifier(
     batch_size: int = 32,
     checkpoint_uri: str = "",
     checkpoint_name: str = "",
-    checkpoint_minutes: float = 10.0,
+    checkpoint_minutes: float = 5.0,
     seed: int = 0,
 ):
     """Train a classifier of the two classes.
 
     Args:
         images: Real or synthetic images to train on.
-        validation: Real images that stop training early and set the threshold.
-        start: Classifier to go on from; none = from `weights`.
-        backbone: Name of a keras.applications network, or "small" for images of 32 x 32 or little more.
-        weights: Weights that the backbone starts from: "imagenet", "none" for random ones, or the address of a
-            .weights.h5 file.
-        recipe: "standard", or "reference" for the published experiment as it was.
-        epochs: Epochs at most.
-        batch_size: Images in a training step.
-        checkpoint_uri: Stable gs:// or s3:// address, or mounted folder, for the state to resume from after a lost
-            node, in a place of its own for each name, settings and images; empty = beside the classifier, which is
-            lost with the pod.
-        checkpoint_name: Subfolder of `checkpoint_uri`, for people who look there.
-        checkpoint_minutes: Minutes between two pushes of that state.
-        seed: Seed of the weights, the order of the images and their augmentation.
+        validation: Real images for early stopping and the threshold.
+        start: Classifier whose training continues; none = start from `weights`.
+        backbone: Backbone of the classifiers: a keras.applications network, or "small" for images of 32 x 32 or
+            slightly larger.
+        weights: Initial weights of the backbone: "imagenet", "none" = random, or the path or URI of a .weights.h5 file;
+            "small" has only "none".
+        recipe: Training recipe of the classifiers: "standard", or "reference" = the published experiment of 2021.
+        epochs: Maximum number of epochs.
+        batch_size: Images per training step of a classifier.
+        checkpoint_uri: Stable URI or mounted folder for checkpoints, from which training resumes after a preemption;
+            empty = beside the output, lost with the pod.
+        checkpoint_name: Subfolder of `checkpoint_uri`, for people; empty = none.
+        checkpoint_minutes: Maximum time between two checkpoints in minutes.
+        seed: Seed of classifier training, and of the choice of images among those that pass the filter.
 
     Returns:
         classifier: Trained classifier with its threshold.

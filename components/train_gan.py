@@ -26,7 +26,7 @@ def train_gan(
     r1_gamma: float = 0.0,
     start_uri: str = "",
     checkpoint_uri: str = "",
-    checkpoint_minutes: float = 10.0,
+    checkpoint_minutes: float = 5.0,
     devices: int = 0,
     seed: int = 0,
 ):
@@ -35,28 +35,26 @@ def train_gan(
     Args:
         images: Real images to train on.
         label: Class to train on; "all" = every class, with one class-conditional network.
-        preset: Row of the table of presets: "demo", "config-e" or "config-f".
+        preset: Networks and training: "demo" (minutes on a laptop at 32 x 32), "config-e" or "config-f" (days on a GPU
+            at 256 x 256).
         kimg: Length of training in thousands of real images shown; 0 = the preset's.
-        keep_snapshots: Snapshots kept at most, thinned evenly as training goes on.
-        features: What the distances of each snapshot to the real images, shown in TensorBoard while training goes on,
-            are measured on: "radiomic", or a keras.applications network; empty = not measured.
-        augment: What is done to images before the discriminator sees them: "none"; "mirror" = real ones are flipped
-            left to right at random; "ada" = adaptive augmentation besides, for a few thousand images or fewer.
-        precision: "float32", or "bfloat16" = the convolutions at the four largest image sizes in half precision, which
-            is quicker on GPUs that have units for it.
-        mapping_layers: Dense layers of the mapping network, such as those of an official network to start from; 0 = the
-            preset's.
-        batch_size: Images a step, a multiple of 4; 0 = the preset's.
-        r1_gamma: Weight of R1, which holds the discriminator back; 0 = the preset's for the images' size.
-        start_uri: Folder or gs:// or s3:// address of a generator to start from, such as the last released one;
-            empty, or nothing there yet = from random weights.
-        checkpoint_uri: Stable gs:// or s3:// address, or mounted folder, for the state to resume from after a lost
-            node, in a place of its own for each label, configuration and images; empty = beside the run, which is lost
-            with the pod.
-        checkpoint_minutes: Minutes between two pushes of that state.
-        devices: Devices that share each batch, in shares of a multiple of 4 images; 0 = as many of the visible ones as
-            can.
-        seed: Seed of the weights, the latents and the order of the images.
+        keep_snapshots: Maximum number of snapshots kept, thinned evenly as training proceeds.
+        features: Feature extractor of the distances that TensorBoard shows during training: "radiomic", a
+            keras.applications network, or the folder of a classifier; empty = not computed.
+        augment: Augmentation of the discriminator's images: "none"; "mirror" = real images are mirrored at random;
+            "ada" = adaptive discriminator augmentation too, for a few thousand images or fewer.
+        precision: "float32", or "bfloat16" = half precision for the convolutions at the four largest image sizes.
+        mapping_layers: Number of dense layers in the mapping network; 0 = the preset's.
+        batch_size: Images per step, a multiple of 4; 0 = the preset's.
+        r1_gamma: Weight of the R1 penalty; 0 = the preset's for the size of the images.
+        start_uri: Stable URI of released generators: GAN training starts from the latest, and publish_images adds the
+            new one; empty = start from random weights and keep none.
+        checkpoint_uri: Stable URI or mounted folder for checkpoints, from which training resumes after a preemption;
+            empty = beside the output, lost with the pod.
+        checkpoint_minutes: Maximum time between two checkpoints in minutes.
+        devices: Number of devices that share each batch, in shares of a multiple of 4 images; 0 = as many of the
+            visible ones as possible.
+        seed: Seed of the GAN's initial weights, latents, noise and order of images.
 
     Returns:
         run: Training run with its snapshots and log.

@@ -14,7 +14,7 @@ FIGURES = (workflow, mapping, synthesis, discriminator, maps, losses, schedule, 
 
 
 def main(folder: Path) -> None:
-    """Write one SVG a figure into `folder`; the same code gives the same bytes."""
+    """Write each figure as an SVG file into `folder`; the same code gives the same bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     for figure in FIGURES:
         (folder / f"{figure.__name__}.svg").write_text(figure().svg(), encoding="utf-8")

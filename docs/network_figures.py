@@ -11,7 +11,7 @@ LEFT, WIDTH, GAP = 22, 98, 22
 
 
 def example(preset: str = "config-e", size: int = 256) -> GanConfig:
-    """The network that the figures show: both classes in one, grey images."""
+    """The network in the figures: class-conditional, grey images."""
     return configure(preset, size=size, channels=1, labels=CLASSES)
 
 
@@ -26,11 +26,11 @@ def mapping() -> Figure:
         figure.arrow((start, 72), (end, 72))
     figure.box(4, 4, 154, 58, PLAIN, "z", f"{config.latent_size} random numbers", "drawn from the seed")
     figure.box(4, 82, 154, 58, PLAIN, "class", f"one of {config.num_labels}", "if conditional")
-    figure.box(192, 38, 100, 68, PLAIN, "join", "normalised", f"{joined} numbers")
+    figure.box(192, 38, 100, 68, PLAIN, "concatenate", "normalised", f"{joined} numbers")
     dense = f"{config.mapping_layers} dense layers"
     figure.box(312, 38, 156, 68, REAL, dense, f"of {config.style_size}", f"learning rate x {config.mapping_rate:g}")
     figure.box(488, 38, 100, 68, SYNTHETIC, "w", f"{config.style_size} numbers")
-    figure.box(608, 38, 110, 68, VERDICT, "psi", "from the mean", "of w, so far")
+    figure.box(608, 38, 110, 68, VERDICT, "truncation", "psi, towards", "the mean of w")
     figure.box(738, 38, 138, 68, SYNTHETIC, f"{config.num_styles} styles", "one for each layer", "of the synthesis")
     figure.text(440, 166, _caption(config))
     return figure
@@ -39,7 +39,7 @@ def mapping() -> Figure:
 def synthesis() -> Figure:
     """From the styles to an image."""
     config = example()
-    figure = Figure(880, 330, "Synthesis network: from a constant to an image, doubling its size")
+    figure = Figure(880, 330, "Synthesis network: from a constant to an image, with doubling resolution")
     row, images = 150, 222
     for index, size in enumerate(config.sizes):
         x, height = LEFT + index * (WIDTH + GAP), _height(config.maps(size))
@@ -56,9 +56,9 @@ def synthesis() -> Figure:
         convolutions = "convolution" if num_noise == 1 else f"{num_noise} convolutions"
         lines = (f"{size} x {size}", f"{config.maps(size)} maps", convolutions)
         figure.box(x, row - height / 2, WIDTH, height, SYNTHETIC, *lines)
-        figure.box(x, images, WIDTH, 52, REAL, *(("image",) if index == 0 else ("2 x image", "+ what is new")))
-    figure.text(LEFT, 300, f"starts from a learned constant, 4 x 4 x {config.maps(4)}", anchor="start")
-    figure.text(858, 300, f"the image, {config.size} x {config.size} x {config.channels}", anchor="end")
+        figure.box(x, images, WIDTH, 52, REAL, *(("image",) if index == 0 else ("2 x image", "+ this block")))
+    figure.text(LEFT, 300, f"learned constant, 4 x 4 x {config.maps(4)}", anchor="start")
+    figure.text(858, 300, f"image, {config.size} x {config.size} x {config.channels}", anchor="end")
     figure.text(440, 322, _caption(config))
     return figure
 
@@ -66,7 +66,7 @@ def synthesis() -> Figure:
 def discriminator() -> Figure:
     """From an image to a score."""
     config = example()
-    figure = Figure(880, 212, "Discriminator: from an image to a score, halving its size")
+    figure = Figure(880, 212, "Discriminator: from an image to a score, with halving resolution")
     row, smallest = 108, config.sizes[0]
     for index, size in enumerate(reversed(config.sizes)):
         x, height = LEFT + index * (WIDTH + GAP), _height(config.maps(size))
@@ -80,19 +80,19 @@ def discriminator() -> Figure:
     figure.arrow((start, 28), (start, row - _height(config.maps(config.size)) / 2))
     figure.arrow((end, row - _height(config.maps(smallest)) / 2), (end, 28))
     figure.text(LEFT, 18, f"image {config.size} x {config.size} x {config.channels}", anchor="start")
-    figure.text(858, 18, f"score, weighed by the class (one of {config.num_labels})", anchor="end")
+    figure.text(858, 18, f"score for the class (one of {config.num_labels})", anchor="end")
     figure.text(
-        LEFT, 178, "residual block: two convolutions beside a linear shortcut, then half the size", anchor="start"
+        LEFT, 178, "residual block: two convolutions and a linear shortcut, half the resolution", anchor="start"
     )
-    figure.text(858, 178, "+ 1 map: how much the images of a batch differ from each other", anchor="end")
+    figure.text(858, 178, "+ 1 map: minibatch standard deviation", anchor="end")
     figure.text(440, 204, _caption(config))
     return figure
 
 
 def _caption(config: GanConfig) -> str:
-    return f"config-e at {config.size} x {config.size}, both classes in one network"
+    return f"config-e at {config.size} x {config.size}, class-conditional"
 
 
 def _height(count: int) -> float:
-    """Height of a block's box: taller with more maps."""
+    """Height of the box of a block, pixels: taller for more maps."""
     return 42 + 9 * math.log2(count / 8 + 1)

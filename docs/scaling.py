@@ -1,49 +1,63 @@
-"""The arithmetic behind docs/scaling.md. `python docs/scaling.py` writes the tables of that page anew.
+"""The calculations behind docs/scaling.md. `python docs/scaling.py` updates the tables of that page.
 
-Every figure is one of three kinds: measured on our own code, quoted from a source that the page names, or assumed.
-What a reader should replace by their own is in capitals below: prices, GPUs, the number of images.
+Every figure is either measured on our own code, quoted from a source that the page names, or assumed. Constants in
+capitals are for readers to replace with their own values: prices, GPUs, the number of images.
 """
 
 import math
 import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from regan.gan.configuration import PRESETS
+from regan.runs.parameter_row import num_seeds
+from regan.runs.parameters import DEFAULTS
 
 PAGE = Path(__file__).with_suffix(".md")
 RUNS = (1, 10, 1_000)
 KB, MB, GB, TB = 1e3, 1e6, 1e9, 1e12
 
 # The data: 10,000 real images at 256 x 256, grey; the pipeline's defaults otherwise.
-REAL_IMAGES, TEST_IMAGES, SYNTHETIC_PER_CLASS = 10_000, 300, 25_000
-VALIDATION_IMAGES = 970
+REAL_IMAGES = 10_000
+TEST_IMAGES, SYNTHETIC_PER_CLASS = 2 * DEFAULTS["test_per_class"], num_seeds(DEFAULTS["gan_seeds"])
+VALIDATION_IMAGES = round(DEFAULTS["data_validation_fraction"] * (REAL_IMAGES - TEST_IMAGES))
 TRAIN_IMAGES = REAL_IMAGES - TEST_IMAGES - VALIDATION_IMAGES
-KIMG, SNAPSHOT_KIMG, KEPT_SNAPSHOTS, SAMPLES = 25_000, 80, 25, 32
+PRESET = PRESETS[DEFAULTS["gan_preset"]]
+KIMG, SNAPSHOT_KIMG, KEPT_SNAPSHOTS, SAMPLES = (
+    PRESET["kimg"],
+    PRESET["snapshot_kimg"],
+    DEFAULTS["gan_keep_snapshots"],
+    32,
+)
 
 # Measured on our own code, bytes.
 REAL_PNG = 34_700  # mean of 571 breast ultrasound images after prepare_images
-SYNTHETIC_PNG = 44_000  # at most; README, "Disk"
+SYNTHETIC_PNG = 44_000  # at most; README, "Disk space"
 INDEX_ROW, TRAINING_INDEX_ROW, HISTORY_FILE = 190, 48, 26 * KB  # means of a run of the demo
 SNAPSHOT = 4 * (25_026_132 + 174_736 + 512)  # config-e, two classes: generator, noise, mean style
-CHECKPOINT = 511_242_748  # both networks, the average, two moments
+CHECKPOINT = 511_242_748  # both networks, the moving average, the optimiser's moments
 CLASSIFIER = 4 * 55_912_674
 COMPILED_PIPELINE = 133 * KB
 
-# How often the state is pushed (with the first snapshot when so much has passed, where those are more frequent), and
-# what a push asks besides moving its files.
-CHECKPOINT_SECONDS = 300.0
-EVENTS_FILE = 16_000_000  # bytes at which TensorBoard's file is ended, and moved no more
+# How often training pushes its state (if snapshots are more frequent: with the first snapshot after this time), and the
+# requests of a push besides those for its files.
+CHECKPOINT_SECONDS = 60 * DEFAULTS["gpu_checkpoint_minutes"]
+EVENTS_FILE = 16_000_000  # bytes at which TensorBoard's file is closed, and not pushed again
 PUSH_READS, PUSH_LISTS, PUSH_DELETES, PUSH_MARKS = 2, 2, 4, 3  # marks: the pointer, TensorBoard's manifest twice
 LAUNCHER_PART, OUR_PART = 5 * 2**20, 16 * 2**20  # bytes that one S3 request moves: KFP's launcher, regan.storage
 
-# Assumed, to be replaced: US dollars, list prices of us-central1, each with the day it was read.
+# Assumed, to be replaced: US dollars, list prices of us-central1, each with the date of the list.
 STORAGE_PER_GB_MONTH, WRITE_OPERATION, READ_OPERATION, EGRESS_PER_GB = 0.020, 5e-6, 4e-7, 0.12
 INTERRUPTIONS_PER_DAY, LOST_PER_INTERRUPTION_HOURS, STEP_START_HOURS = 1.0, 0.25, 1 / 6
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU: matrix products it was seen or is taken to do, memory traffic, price of a spot hour and its day."""
+    """A GPU: measured or assumed speed of matrix products, memory bandwidth, price of a spot hour and its date."""
 
     name: str
     teraflops: float
@@ -53,44 +67,44 @@ class Gpu:
 
     @property
     def images_per_second(self) -> float:
-        """Half of what arithmetic and memory traffic allow, one after the other."""
+        """Half of the upper bound from arithmetic plus memory traffic, without overlap of the two."""
         return 0.5 / (IMAGE_FLOP / (self.teraflops * 1e12) + IMAGE_TRAFFIC / (self.terabytes_per_second * 1e12))
 
 
-IMAGE_FLOP = 399e9  # a whole training step of config-e at 256, per image
-IMAGE_TRAFFIC = (1e-3 - IMAGE_FLOP / 790e12) * 4.8e12  # bytes, from the ceiling of 1,000 images/s on an H200
+IMAGE_FLOP = 399e9  # a complete training step of config-e at 256, per image
+IMAGE_TRAFFIC = (1e-3 - IMAGE_FLOP / 790e12) * 4.8e12  # bytes, from the upper bound of 1,000 images/s on an H200
 GPUS = (
     Gpu("H200", 790, 4.8, 6.26, "2026-10-13"),
     Gpu("H100", 790, 3.35, 6.57, "2026-09-26"),
     Gpu("A100 40 GB", 250, 1.555, 1.29, "2025-03-06"),
 )
 CHOSEN = GPUS[0]
-CLASSIFIER_FLOP = 3 * 19e9 * 50 * (TRAIN_IMAGES + 4 * SYNTHETIC_PER_CLASS)  # three trainings, 50 epochs, no early stop
+CLASSIFIER_FLOP = 3 * 19e9 * 50 * (TRAIN_IMAGES + 4 * SYNTHETIC_PER_CLASS)  # 3 trainings, 50 epochs, no early stopping
 
 
 @dataclass(frozen=True)
 class Output:
-    """Files of one artifact: how many of each size in bytes."""
+    """Files of one artifact, as (number of files, size in bytes)."""
 
     files: tuple[tuple[int, float], ...]
 
     @property
     def bytes(self) -> float:
-        """Of all files."""
+        """Size of all files."""
         return sum(number * size for number, size in self.files)
 
     @property
     def objects(self) -> int:
-        """One a file."""
+        """Number of objects: one for each file."""
         return sum(number for number, _ in self.files)
 
     def requests(self, part: int) -> int:
-        """S3 requests to write it: one a file, or one a part and two more."""
+        """S3 requests to write it: one for each file, or one for each part and two more."""
         return sum(number * (1 if size <= part else math.ceil(size / part) + 2) for number, size in self.files)
 
 
 def image_set(images: int, history: int, *, synthetic: bool = True) -> Output:
-    """Shards of 1,000 images, their index, and the index of the images behind synthetic ones."""
+    """Shards of 1,000 images, their index, and for synthetic images the training index of their generator."""
     shards = math.ceil(images / 1_000)
     behind = ((1, TRAIN_IMAGES * TRAINING_INDEX_ROW),) if synthetic else ()
     index = ((1, images * INDEX_ROW), (1, KB))
@@ -120,7 +134,7 @@ def _outputs() -> dict[str, Output]:
 
 @dataclass(frozen=True)
 class Step:
-    """A step of the pipeline: how often, what it reads and writes, and whether it has a GPU."""
+    """A step of the pipeline: how often it runs, what it reads and writes, and whether it uses a GPU."""
 
     name: str
     times: int
@@ -145,7 +159,7 @@ STEPS = (
     Step("publish_images", 1, ("kept", "audit", "report"), ("release",), gpu=False),
     Step("explain_run", 1, (), (), gpu=False),
 )
-GROUPS = 4  # root, exit handler, two conditions: a driver each
+GROUPS = 4  # root, exit handler, two conditions: one driver for each
 
 
 def _sum(pick: Callable[[Step], float]) -> float:
@@ -161,13 +175,13 @@ def _objects(names: tuple[str, ...]) -> int:
 
 
 def _requests(step: Step) -> int:
-    """S3 requests of one execution: a list and a read for each input's objects, the writes, one log."""
+    """S3 requests of one execution: list each input, read each of its objects, write the outputs and one log."""
     written = sum(OUTPUTS[name].requests(LAUNCHER_PART) for name in step.writes)
     return len(step.reads) + _objects(step.reads) + written + 1
 
 
 TASKS = sum(step.times for step in STEPS)
-PODS = 2 * TASKS + GROUPS  # a driver and an executor each
+PODS = 2 * TASKS + GROUPS  # one driver and one executor for each
 ARTIFACT_BYTES = _sum(lambda step: _bytes(step.writes))
 READ_BYTES = _sum(lambda step: _bytes(step.reads))
 ARTIFACT_OBJECTS = _sum(lambda step: _objects(step.writes) + 1)
@@ -180,8 +194,8 @@ PUSH_SECONDS = CHECKPOINT_SECONDS if SNAPSHOT_SECONDS > CHECKPOINT_SECONDS else 
 PUSHES = TRAINING_HOURS * 3600 / PUSH_SECONDS
 NEW_SNAPSHOTS = PUSH_SECONDS * CHOSEN.images_per_second / (SNAPSHOT_KIMG * 1_000)
 EVENTS = OUTPUTS["run"].files[4][1]  # of the whole training
-NEW_EVENTS = EVENTS / PUSHES + EVENTS_FILE / 2  # what came, and the file that still grows, half full in the mean
-PUSH_BYTES = CHECKPOINT + NEW_SNAPSHOTS * SNAPSHOT + 2 * NEW_EVENTS  # twice: in the version, and for TensorBoard
+NEW_EVENTS = EVENTS / PUSHES + EVENTS_FILE / 2  # new events, and the growing file, on average half full
+PUSH_BYTES = CHECKPOINT + NEW_SNAPSHOTS * SNAPSHOT + 2 * NEW_EVENTS  # twice: with the state, and for TensorBoard
 PUSH_FILES = 1 + 3 * NEW_SNAPSHOTS + 3
 PUSH_REQUESTS = PUSH_BYTES / OUR_PART + PUSH_FILES + PUSH_READS + PUSH_LISTS + PUSH_DELETES + PUSH_MARKS
 KEPT_BYTES = 3 * CHECKPOINT + KEPT_SNAPSHOTS * SNAPSHOT + 2 * EVENTS
@@ -194,7 +208,7 @@ READS = READ_OBJECTS + PUSHES * PUSH_READS
 
 
 def gpu_hours(gpu: Gpu) -> tuple[float, float, float]:
-    """Hours of GAN training, of the other steps, and of starting anew, for one run."""
+    """Hours of GAN training, of the other steps, and of starts and restarts, for one run."""
     training = KIMG * 1_000 / gpu.images_per_second / 3600
     others = CLASSIFIER_FLOP / (0.25 * gpu.teraflops * 1e12) / 3600
     starts = STEP_START_HOURS * sum(step.times for step in STEPS if step.gpu)
@@ -216,7 +230,7 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 
 def steps_table() -> str:
-    """What each step moves."""
+    """Data that each step reads and writes."""
     rows = [
         (
             f"`{step.name}`" if "(" not in step.name else re.sub(r"^(\w+)", r"`\1`", step.name),
@@ -228,27 +242,27 @@ def steps_table() -> str:
         )
         for step in STEPS
     ]
-    total = ("**a run**", str(TASKS), *map(_number, (READ_BYTES / GB, ARTIFACT_BYTES / GB, ARTIFACT_OBJECTS)))
+    total = ("**one run**", str(TASKS), *map(_number, (READ_BYTES / GB, ARTIFACT_BYTES / GB, ARTIFACT_OBJECTS)))
     last = (*total, _number(_sum(_requests)))
     return _table(("step", "times", "reads, GB", "writes, GB", "objects", "S3 requests"), [*rows, last])
 
 
 def pushes_table() -> str:
-    """What training pushes besides its artifacts."""
+    """What GAN training pushes besides its artifacts."""
     rows = [
         ("time between pushes", f"{_number(PUSH_SECONDS)} s"),
-        ("pushes in a run", _number(PUSHES)),
-        ("bytes of a push, mean", f"{_number(PUSH_BYTES / GB)} GB"),
-        ("S3 requests of a push", _number(PUSH_REQUESTS)),
-        ("moved in a run", f"{_number(PUSHES * PUSH_BYTES / GB)} GB"),
-        ("kept at the address", f"{_number(KEPT_BYTES / GB)} GB in {_number(KEPT_OBJECTS)} objects"),
-        ("rate, each run", f"{_number(PUSH_BYTES / PUSH_SECONDS / MB)} MB/s"),
+        ("pushes per run", _number(PUSHES)),
+        ("bytes per push, mean", f"{_number(PUSH_BYTES / GB)} GB"),
+        ("S3 requests per push", _number(PUSH_REQUESTS)),
+        ("transferred per run", f"{_number(PUSHES * PUSH_BYTES / GB)} GB"),
+        ("stored at the URI", f"{_number(KEPT_BYTES / GB)} GB in {_number(KEPT_OBJECTS)} objects"),
+        ("rate per run", f"{_number(PUSH_BYTES / PUSH_SECONDS / MB)} MB/s"),
     ]
     return _table(("", "`train_gan`"), rows)
 
 
 def gpus_table() -> str:
-    """Hours and money by GPU, for one run."""
+    """Hours and cost of one run, by GPU."""
     rows = []
     for gpu in GPUS:
         training, others, lost = gpu_hours(gpu)
@@ -256,57 +270,55 @@ def gpus_table() -> str:
         price = f"{gpu.dollars_per_hour:.2f} ({gpu.priced})"
         figures = [gpu.images_per_second, training, others, lost, total]
         rows.append((gpu.name, *map(_number, figures), price, _number(total * gpu.dollars_per_hour)))
-    head = ("GPU", "images/s", "GAN, h", "other steps, h", "starting, h", "a run, h", "$/h spot (read on)", "a run, $")
+    head = ("GPU", "images/s", "GAN, h", "other steps, h", "starts, h", "one run, h", "$/h spot (date)", "one run, $")
     return _table(head, rows)
 
 
 def runs_table() -> str:
     """What 1, 10 and 1,000 concurrent runs cost."""
     lines: dict[str, Callable[[int], float]] = {
-        "kept in the bucket, TB": lambda runs: runs * STORED / TB,
-        "moved to the bucket, TB": lambda runs: runs * (ARTIFACT_BYTES + PUSHES * PUSH_BYTES) / TB,
-        "moved from the bucket, TB": lambda runs: runs * READ_BYTES / TB,
+        "stored in the bucket, TB": lambda runs: runs * STORED / TB,
+        "written to the bucket, TB": lambda runs: runs * (ARTIFACT_BYTES + PUSHES * PUSH_BYTES) / TB,
+        "read from the bucket, TB": lambda runs: runs * READ_BYTES / TB,
         "objects": lambda runs: runs * (ARTIFACT_OBJECTS + KEPT_OBJECTS),
         "S3 requests": lambda runs: runs * S3_REQUESTS,
         "pods": lambda runs: runs * PODS,
-        "GPUs at once (GAN training)": lambda runs: runs,
+        "concurrent GPUs (GAN training)": lambda runs: runs,
         "GPU hours": lambda runs: runs * HOURS,
         "GPU, $": lambda runs: runs * HOURS * CHOSEN.dollars_per_hour,
-        "storage, $ a month": lambda runs: runs * STORED / GB * STORAGE_PER_GB_MONTH,
+        "storage, $ per month": lambda runs: runs * STORED / GB * STORAGE_PER_GB_MONTH,
         "operations of Cloud Storage, $": lambda runs: runs * (WRITES * WRITE_OPERATION + READS * READ_OPERATION),
         "one download of the release over the internet, $": lambda runs: (
             runs * OUTPUTS["release"].bytes / GB * EGRESS_PER_GB
         ),
-        "pushes while all train, MB/s": lambda runs: runs * PUSH_BYTES / PUSH_SECONDS / MB,
-        "requests of pushes while all train, 1/s": lambda runs: runs * PUSH_REQUESTS / PUSH_SECONDS,
+        "pushes while all runs train, MB/s": lambda runs: runs * PUSH_BYTES / PUSH_SECONDS / MB,
+        "push requests while all runs train, 1/s": lambda runs: runs * PUSH_REQUESTS / PUSH_SECONDS,
     }
     rows = [(name, *(_number(cost(runs)) for runs in RUNS)) for name, cost in lines.items()]
     return _table(("", *(f"{runs:,} run{'s' * (runs > 1)}" for runs in RUNS)), rows)
 
 
 def limits_table() -> str:
-    """At how many concurrent runs each limit is met."""
+    """Number of concurrent runs at which each limit is reached."""
     kube_requests = 3 * PODS
     per_task = COMPILED_PIPELINE / TASKS + 5 * KB
     rows = [
         ("volume of KFP's SeaweedFS, 10 GiB", 10 * 2**30 / STORED, "[1]"),
-        ("GPU quota as a project begins, 1 of a kind", 1, "[2]"),
+        ("GPU quota of a new project, 1 per model", 1, "[2]"),
         ("Kubernetes API while pods are pending", 100, "[3]"),
-        ("etcd at 2 GiB, its default", 2 * 2**30 / (8 * 2**30 / 500), "[5]"),
-        ("MySQL's 151 connections, if all publish at once", 151, "[4]"),
-        ("etcd at 8 GiB, its suggested maximum", 500, "[5]"),
-        ("Argo's 20 requests/s: an hour for all requests of the runs", 20 * 3600 / kube_requests, "[6]"),
-        ("one SeaweedFS pod behind 10 Gbit/s: pushes", 1.25 * GB / (PUSH_BYTES / PUSH_SECONDS), "[1]"),
-        ("5,000 nodes, one GPU each", 5_000, "[7]"),
+        ("etcd at 2 GiB, its default size", 2 * 2**30 / (8 * 2**30 / 500), "[5]"),
+        ("MySQL's 151 connections, if all runs publish at the same time", 151, "[4]"),
+        ("etcd at 8 GiB, its suggested maximum size", 500, "[5]"),
+        ("Argo's 20 requests/s: all requests of the runs take an hour", 20 * 3600 / kube_requests, "[6]"),
+        ("one SeaweedFS pod with 10 Gbit/s: pushes", 1.25 * GB / (PUSH_BYTES / PUSH_SECONDS), "[1]"),
+        ("5,000 nodes with one GPU each", 5_000, "[7]"),
         ("S3: 3,500 writes/s of a partitioned prefix: pushes", 3_500 / (PUSH_REQUESTS / PUSH_SECONDS), "[8]"),
-        ("Cloud Storage: 1,000 writes/s at first: pushes", 1_000 / (PUSH_FILES / PUSH_SECONDS), "[9]"),
+        ("Cloud Storage: initially 1,000 writes/s: pushes", 1_000 / (PUSH_FILES / PUSH_SECONDS), "[9]"),
     ]
     rows.sort(key=lambda row: row[1])
-    table = _table(("limit", "met at concurrent runs", "source"), [(a, _number(b), c) for a, b, c in rows])
+    table = _table(("limit", "concurrent runs at the limit", "source"), [(a, _number(b), c) for a, b, c in rows])
     tasks = 10 * int(1e5 / per_task)
-    return (
-        f"{table}\n\nOne workflow may take 1 MB in etcd [10]; this one has {TASKS} tasks, and about {tasks} would fit."
-    )
+    return f"{table}\n\nA workflow is limited to 1 MB in etcd [10]; this one has {TASKS} tasks, and about {tasks} fit."
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -319,13 +331,13 @@ TABLES: dict[str, Callable[[], str]] = {
 
 
 def with_tables(page: str) -> str:
-    """The page with every table between its marks written anew.
+    """The page with every table between its markers updated.
 
     Args:
         page: Text with `<!-- table: NAME -->` and `<!-- end -->` around each table.
 
     Returns:
-        The same text with the tables of now.
+        The same text with the current tables.
     """
 
     def fill(match: re.Match[str]) -> str:

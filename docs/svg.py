@@ -1,22 +1,22 @@
-"""Shapes of an SVG figure for light and dark pages: filled boxes with white text, grey lines, no background."""
+"""SVG figures for light and dark pages: filled boxes with white text, grey lines, no background."""
 
 from dataclasses import dataclass, field
 from xml.sax.saxutils import escape
 
 REAL, SYNTHETIC, VERDICT, PLAIN = "#2b6cb0", "#b45309", "#2f7d4f", "#5f6b7a"
-LINE = "#808a96"  # 3.5:1 on white, 5.3:1 on black: the one grey that may stand on the page itself
+LINE = "#808a96"  # contrast 3.5:1 on white and 5.3:1 on black, so text and lines are readable on both
 SANS = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
 MONO = "ui-monospace, 'DejaVu Sans Mono', Menlo, monospace"
 
 
 @dataclass
 class Figure:
-    """An SVG picture; the same calls give the same bytes.
+    """An SVG figure; the same calls give the same bytes.
 
     Attributes:
-        width: Pixels.
-        height: Pixels.
-        title: What it shows, for those who hear it read aloud.
+        width: Width, pixels.
+        height: Height, pixels.
+        title: What the figure shows, for screen readers.
     """
 
     width: int
@@ -27,7 +27,7 @@ class Figure:
     def box(
         self, x: float, y: float, width: float, height: float, colour: str, *lines: str, mono: bool = False
     ) -> None:
-        """A filled box with lines of white text, the first one bold; `mono` sets the first as code."""
+        """A filled box with lines of white text; the first line is bold, and in a code font with `mono`."""
         self.parts.append(
             f'<rect x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" rx="6" fill="{colour}"/>'
         )
@@ -39,11 +39,11 @@ class Figure:
             )
 
     def square(self, x: float, y: float, side: float, colour: str | None) -> None:
-        """A small square, filled or only outlined."""
+        """A small square, filled or outlined (`colour=None`)."""
         self.bar(x, y, side, y + side, colour)
 
     def bar(self, x: float, top: float, width: float, bottom: float, colour: str | None) -> None:
-        """An upright rectangle, filled or only outlined."""
+        """A bar of a bar chart, filled or outlined (`colour=None`)."""
         paint = f'fill="{colour}"' if colour else f'fill="none" stroke="{LINE}" stroke-opacity="0.5"'
         self.parts.append(
             f'<rect x="{_n(x)}" y="{_n(top)}" width="{_n(width)}" height="{_n(bottom - top)}" rx="2" {paint}/>'
@@ -61,7 +61,7 @@ class Figure:
         bold: bool = False,
         mono: bool = False,
     ) -> None:
-        """One line of text whose baseline is at `y`."""
+        """One line of text with its baseline at `y`."""
         weight = ' font-weight="600"' if bold else ""
         family = f' font-family="{MONO}"' if mono else ""
         self.parts.append(
@@ -70,7 +70,7 @@ class Figure:
         )
 
     def arrow(self, *points: tuple[float, float], head: bool = True, dashed: bool = False) -> None:
-        """A line through the points, with a head at the last one."""
+        """A grey line through the points, with an arrow head at the last one."""
         path = "M" + " L".join(f"{_n(x)} {_n(y)}" for x, y in points)
         dash = ' stroke-dasharray="5 4"' if dashed else ""
         marker = ' marker-end="url(#head)"' if head else ""
@@ -82,7 +82,7 @@ class Figure:
         self.parts.append(f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="2.5"/>')
 
     def svg(self) -> str:
-        """The file's text."""
+        """The content of the SVG file."""
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width} {self.height}" width="{self.width}" '
             f'height="{self.height}" role="img" aria-label="{escape(self.title)}" font-family="{SANS}">\n'

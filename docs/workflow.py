@@ -1,4 +1,4 @@
-"""The workflow figure of the README: from a source of images to a verdict."""
+"""The workflow figure of the README: from source images to a verdict."""
 
 from dataclasses import dataclass
 
@@ -12,12 +12,12 @@ class Step:
     """A box of the figure.
 
     Attributes:
-        column: 0-4 from the left.
-        row: 0-4 from the top.
-        colour: What kind of images it works on.
-        verb: Verb of `regan`, or a plain word where `is_verb` is false.
-        says: What it does, in a few words.
-        is_verb: Whether `verb` is one.
+        column: 0-4, from the left.
+        row: 0-4, from the top.
+        colour: Kind of images that the step uses.
+        verb: Verb of `regan`, or another title if `is_verb` is false.
+        says: What the step does, in a few words.
+        is_verb: Whether `verb` is a verb of `regan`.
     """
 
     column: int
@@ -39,16 +39,16 @@ class Step:
 
 
 STEPS = {
-    "source": Step(0, 0, PLAIN, "Your images", "two classes, in folders", is_verb=False),
-    "prepare": Step(1, 0, REAL, "prepare_images", "split once, in groups"),
-    "gan": Step(2, 0, REAL, "train_gan", "learn to draw them"),
-    "select": Step(3, 0, SYNTHETIC, "select_snapshot", "keep the closest"),
-    "generate": Step(4, 0, SYNTHETIC, "generate_images", "new ones, by number"),
+    "source": Step(0, 0, PLAIN, "Your images", "one folder per class", is_verb=False),
+    "prepare": Step(1, 0, REAL, "prepare_images", "split by group"),
+    "gan": Step(2, 0, REAL, "train_gan", "train StyleGAN2"),
+    "select": Step(3, 0, SYNTHETIC, "select_snapshot", "smallest distance"),
+    "generate": Step(4, 0, SYNTHETIC, "generate_images", "one image per seed"),
     "teacher": Step(1, 1, REAL, "train_classifier", "teacher: real images"),
-    "filter": Step(3, 1, SYNTHETIC, "filter_images", "keep what it agrees with"),
-    "audit": Step(2, 2, VERDICT, "audit_images", "close? varied? copies?"),
-    "student": Step(3, 2, SYNTHETIC, "train_classifier", "student: the kept ones"),
-    "control": Step(4, 2, SYNTHETIC, "train_classifier", "control: unfiltered ones"),
+    "filter": Step(3, 1, SYNTHETIC, "filter_images", "teacher confirms class"),
+    "audit": Step(2, 2, VERDICT, "audit_images", "distance, memorisation"),
+    "student": Step(3, 2, SYNTHETIC, "train_classifier", "student: filtered"),
+    "control": Step(4, 2, SYNTHETIC, "train_classifier", "control: unfiltered"),
     "test_teacher": Step(1, 3, VERDICT, "evaluate_classifier", "on the real test set"),
     "test_student": Step(3, 3, VERDICT, "evaluate_classifier", "on the same test set"),
     "test_control": Step(4, 3, VERDICT, "evaluate_classifier", "on the same test set"),
@@ -80,14 +80,16 @@ ARROWS = (
 
 
 def workflow() -> Figure:
-    """Draw it."""
-    figure = Figure(2 * MARGIN + 4 * COLUMN + WIDTH, 2 * MARGIN + 4 * ROW + HEIGHT, "From labelled images to a verdict")
+    """The workflow as boxes and arrows."""
+    figure = Figure(
+        2 * MARGIN + 4 * COLUMN + WIDTH, 2 * MARGIN + 4 * ROW + HEIGHT, "Workflow: from labelled images to a verdict"
+    )
     for start, end in ARROWS:
         figure.arrow(*_route(STEPS[start], STEPS[end]))
     for step in STEPS.values():
         figure.box(step.x, step.y, WIDTH, HEIGHT, step.colour, step.verb, step.says, mono=step.is_verb)
     for row, (colour, meaning) in enumerate(
-        ((REAL, "works on real images"), (SYNTHETIC, "works on synthetic images"), (VERDICT, "measures"))
+        ((REAL, "uses real images"), (SYNTHETIC, "uses synthetic images"), (VERDICT, "evaluates"))
     ):
         y = MARGIN + 2 * ROW + 24 * row
         figure.box(MARGIN, y, 14, 14, colour)
@@ -96,7 +98,7 @@ def workflow() -> Figure:
 
 
 def _route(start: Step, end: Step) -> list[tuple[float, float]]:
-    """Straight within a row or column; otherwise down to the gap above the end's row, along it, and down."""
+    """A straight line within a row or column; otherwise through the gap above the row of `end`."""
     middle, below = start.x + WIDTH / 2, start.y + HEIGHT
     if start.row == end.row:
         return [(start.x + WIDTH, start.y + HEIGHT / 2), (end.x, end.y + HEIGHT / 2)]

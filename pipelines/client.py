@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pipelines.connection import ENDPOINT, Server, connect, explained, page_url, said_by
-from pipelines.cron import checked_cron, checked_moment
+from pipelines.connection import ENDPOINT, Server, connect, explain_errors, message_of, page_url
+from pipelines.cron import check_cron, parse_time
 from pipelines.job import Job, add_graph, graph_of, package, parameters, pipeline_yaml, settings_in, two_classes
 from pipelines.parameters import PRESETS
+from regan.common.errors import RequestRefusedError, SettingError, with_code
 
 if TYPE_CHECKING:
     from kfp.client import Client
@@ -21,32 +22,33 @@ _PAGE = 100
 
 
 @dataclass(frozen=True)
-class Sent:
-    """What the server made of it: the id, and the page that shows it."""
+class Submission:
+    """A run or schedule on the server: its id, and the URL of its page in the UI."""
 
     id: str
     url: str
 
 
-def submit(server: Server, job: Job) -> Sent:
+def submit(server: Server, job: Job) -> Submission:
     """Start one run.
 
     Args:
-        server: Where to send.
+        server: The server to run it on.
         job: What to run.
 
     Returns:
         The run.
 
     Raises:
-        ValueError: The server refuses the values, or wants a namespace.
-        PermissionError: The server wants a token, or this one may not.
-        ConnectionError: No Kubeflow Pipelines answers there.
+        SettingError: The server is a multi-user server, and no namespace is set.
+        RequestRefusedError: The server refused the request.
+        ServerAccessError: The server needs a token, or the account lacks a permission.
+        ServerUnavailableError: Nothing answers, or something other than Kubeflow Pipelines.
     """
-    with explained(server), package(job) as path:
+    with explain_errors(server), package(job) as path:
         client = connect(server)
         run = client.run_pipeline(job_name=job.name, **_common(client, server, job, path))
-    return Sent(run.run_id, page_url(server, f"runs/details/{run.run_id}"))
+    return Submission(run.run_id, page_url(server, f"runs/details/{run.run_id}"))
 
 
 def schedule(
@@ -57,35 +59,36 @@ def schedule(
     start: datetime | None = None,
     end: datetime | None = None,
     replace: bool = False,
-) -> Sent:
-    """Start runs again and again, one at a time; of those that fell due while one ran, only the latest.
+) -> Submission:
+    """Start recurring runs, one at a time; of those that were due while one ran, only the latest is started.
 
     Args:
-        server: Where to send.
+        server: The server to run them on.
         job: What to run.
         cron: Six fields, seconds first.
         start: When the schedule begins; None = now.
         end: When it ends; None = never.
-        replace: Delete the schedules of the same name, once this one exists.
+        replace: Delete schedules of the same name, once this one exists.
 
     Returns:
         The schedule.
 
     Raises:
-        ValueError: As `submit`; or a schedule has this name, or the times cannot be read.
-        PermissionError: As `submit`.
-        ConnectionError: As `submit`.
+        SettingError: As for `submit`; or a schedule has this name, or the times are invalid.
+        RequestRefusedError: As for `submit`.
+        ServerAccessError: As for `submit`.
+        ServerUnavailableError: As for `submit`.
     """
-    cron = checked_cron(cron)
+    cron = check_cron(cron)
     if start and end and end <= start:
-        raise ValueError(f"--end must be later than --start. Received {_rfc3339(start)} and {_rfc3339(end)}.")
-    with explained(server), package(job) as path:
+        raise SettingError(f"--end {_rfc3339(end)} is not later than --start {_rfc3339(start)}.")
+    with explain_errors(server), package(job) as path:
         client = connect(server)
         old = [found for found in _schedules(client, server) if found.display_name == job.name]
         if old and not replace:
-            raise ValueError(
-                f"A schedule named {job.name!r} exists: {_schedule_url(server, old[0].recurring_run_id)}. Give this "
-                "one another name by --name, or let it take the other one's place by --replace."
+            raise SettingError(
+                f"A schedule named {job.name!r} exists: {_schedule_url(server, old[0].recurring_run_id)}. Set another "
+                "name with --name, or replace it with --replace."
             )
         new = client.create_recurring_run(
             job_name=job.name,
@@ -97,7 +100,7 @@ def schedule(
             enabled=True,
             **_common(client, server, job, path),
         )
-        sent = Sent(new.recurring_run_id, _schedule_url(server, new.recurring_run_id))
+        sent = Submission(new.recurring_run_id, _schedule_url(server, new.recurring_run_id))
         for found in old:
             _delete(client, server, found.recurring_run_id, sent)
     return sent
@@ -122,26 +125,26 @@ def add_schedule(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     Args:
         commands: Commands of `python -m pipelines`.
     """
-    parser = commands.add_parser("schedule", help="start runs again and again on a Kubeflow cluster, one at a time")
+    parser = commands.add_parser("schedule", help="start recurring runs on a Kubeflow cluster, one at a time")
     parser.add_argument("--name", required=True, help="name of the schedule")
     parser.add_argument("--cron", required=True, metavar="FIELDS", help="six fields, seconds first: '0 0 2 * * SUN'")
-    parser.add_argument("--start", default="", metavar="TIME", help="first moment, 2027-01-31T02:00:00Z (default: now)")
-    parser.add_argument("--end", default="", metavar="TIME", help="last moment (default: none)")
-    parser.add_argument("--replace", action="store_true", help="delete schedules of that name, once this one exists")
+    parser.add_argument("--start", default="", metavar="TIME", help="first time: 2027-01-31T02:00:00Z (default: now)")
+    parser.add_argument("--end", default="", metavar="TIME", help="last time (default: none)")
+    parser.add_argument("--replace", action="store_true", help="then delete older schedules of the same name")
     _add_job(parser)
     _add_server(parser)
     parser.set_defaults(run=_schedule)
 
 
 def _add_job(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--source", required=True, metavar="URI", help="gs:// or s3:// address, one folder a class")
-    parser.add_argument("--classes", default="", metavar="NEGATIVE,POSITIVE", help="names of the two classes' folders")
+    parser.add_argument("--source", required=True, metavar="URI", help="gs:// or s3:// URI, one folder for each class")
+    parser.add_argument("--classes", default="", metavar="NEGATIVE,POSITIVE", help="folder names of the two classes")
     parser.add_argument("--preset", choices=PRESETS, default="config-e", help="sizes, lengths (default: %(default)s)")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any pipeline parameter")
     parser.add_argument("--experiment", default="synthetic-training-set", help="made if missing (default: %(default)s)")
-    parser.add_argument("--pipeline-root", default="", metavar="URI", help="where artifacts go (default: the server's)")
+    parser.add_argument("--pipeline-root", default="", metavar="URI", help="of the artifacts (default: the server's)")
     parser.add_argument("--service-account", default="", metavar="NAME", help="of the pods (default: the server's)")
-    parser.add_argument("--no-cache", action="store_true", help="do every step anew, those done before too")
+    parser.add_argument("--no-cache", action="store_true", help="run every step again, cached ones too")
     parser.add_argument("--pipeline-file", default="", metavar="YAML", help="compiled pipeline (default: compile now)")
     add_graph(parser)
 
@@ -149,9 +152,9 @@ def _add_job(parser: argparse.ArgumentParser) -> None:
 def _add_server(parser: argparse.ArgumentParser) -> None:
     endpoint = os.environ.get(ENDPOINT, "")
     parser.add_argument("--endpoint", default=endpoint, metavar="URL", help=f"the server (default: ${ENDPOINT})")
-    parser.add_argument("--namespace", default="", metavar="NAME", help="needed where the server has several users")
-    parser.add_argument("--token-file", default="", metavar="FILE", help="its token says who sends")
-    parser.add_argument("--ca-file", default="", metavar="FILE", help="authority of the server's certificate, PEM")
+    parser.add_argument("--namespace", default="", metavar="NAME", help="needed on a multi-user server")
+    parser.add_argument("--token-file", default="", metavar="FILE", help="file with a bearer token")
+    parser.add_argument("--ca-file", default="", metavar="FILE", help="PEM file of the server's certificate authority")
 
 
 def _submit(parsed: argparse.Namespace) -> int:
@@ -161,24 +164,24 @@ def _submit(parsed: argparse.Namespace) -> int:
 
 
 def _schedule(parsed: argparse.Namespace) -> int:
-    def send(server: Server) -> Sent:
-        cron = checked_cron(parsed.cron)
-        start, end = checked_moment(parsed.start, "--start"), checked_moment(parsed.end, "--end")
+    def send(server: Server) -> Submission:
+        cron = check_cron(parsed.cron)
+        start, end = parse_time(parsed.start, "--start"), parse_time(parsed.end, "--end")
         job = _job(parsed, parsed.name)
         return schedule(server, job, cron=cron, start=start, end=end, replace=parsed.replace)
 
     return _send("Schedule", parsed, send)
 
 
-def _send(what: str, parsed: argparse.Namespace, send: Callable[[Server], Sent]) -> int:
-    # Its warnings of each attempt to connect would hide our one sentence.
+def _send(what: str, parsed: argparse.Namespace, send: Callable[[Server], Submission]) -> int:
+    # Its warning for each attempt to connect would hide our one line.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     try:
-        sent = send(Server(parsed.endpoint, parsed.namespace, parsed.token_file, parsed.ca_file))
+        submission = send(Server(parsed.endpoint, parsed.namespace, parsed.token_file, parsed.ca_file))
     except (ValueError, OSError) as error:
-        sys.stdout.write(f"{error}\n")
+        sys.stdout.write(f"{with_code(error)}\n")
         return 1
-    sys.stdout.write(f"{what} {sent.id}: {sent.url}\n")
+    sys.stdout.write(f"{what} {submission.id}: {submission.url}\n")
     return 0
 
 
@@ -202,15 +205,15 @@ def _job(parsed: argparse.Namespace, name: str) -> Job:
     )
 
 
-def _delete(client: "Client", server: Server, old: str, new: Sent) -> None:
+def _delete(client: "Client", server: Server, old: str, new: Submission) -> None:
     from kfp_server_api import ApiException
 
     try:
         client.delete_recurring_run(old)
     except ApiException as error:
-        raise ValueError(
-            f"The new schedule is in force ({new.url}), but the one before could not be deleted, so that both start "
-            f"runs. Delete it by hand: {_schedule_url(server, old)}. The server said: {said_by(error)}"
+        raise RequestRefusedError(
+            f"The old schedule could not be deleted, and the new one ({new.url}) is active: both start runs. Delete "
+            f"the old one by hand: {_schedule_url(server, old)}. The server's message: {message_of(error)}"
         ) from error
 
 

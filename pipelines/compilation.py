@@ -1,4 +1,4 @@
-"""Compiled manifests of the pipeline and its components, and the exchange of their images."""
+"""Compiled manifests of the pipeline and its components, with the images of their steps."""
 
 import re
 import tempfile
@@ -10,8 +10,9 @@ from kfp.dsl.base_component import BaseComponent
 import components
 from components._image import CPU_IMAGE, GPU_IMAGE
 from pipelines.synthetic_training_set import synthetic_training_set
+from regan.common.errors import SettingError
 
-_IMAGE = r"[A-Za-z0-9][A-Za-z0-9._:@/+-]*"  # no sign that would be read as YAML
+_IMAGE = r"[A-Za-z0-9][A-Za-z0-9._:@/+-]*"  # no character that has a meaning in YAML
 
 
 def compiled(component: BaseComponent, *, image_cpu: str = CPU_IMAGE, image_gpu: str = GPU_IMAGE) -> str:
@@ -19,20 +20,20 @@ def compiled(component: BaseComponent, *, image_cpu: str = CPU_IMAGE, image_gpu:
 
     Args:
         component: Pipeline or component.
-        image_cpu: Image of the steps that run no network; on a cluster best a digest, `name@sha256:...`, because
-            Kubeflow's cache takes the same tag for the same code.
+        image_cpu: Image of the steps that run no network; on a cluster preferably a digest, `name@sha256:...`, because
+            Kubeflow's cache assumes that the same tag is the same code.
         image_gpu: Image of the steps that run a network.
 
     Returns:
         YAML; the same bytes each time.
 
     Raises:
-        ValueError: The name of an image is none.
+        SettingError: The name of an image is invalid.
     """
     for option, image in (("--image-cpu", image_cpu), ("--image-gpu", image_gpu)):
         if not re.fullmatch(_IMAGE, image):
-            raise ValueError(
-                f"{option} expects the name of an image, best name@sha256:.... Received {image!r}. Leave it out for "
+            raise SettingError(
+                f"{option} {image!r} is not the name of an image. Use name@sha256:... or name:tag, or leave it out for "
                 "the image of this version."
             )
     with tempfile.TemporaryDirectory() as folder:
@@ -62,10 +63,10 @@ def manifests(
         image_gpu: See `compiled`.
 
     Returns:
-        YAML by the name of its file, below `manifests/`.
+        YAML by name of its file, below `manifests/`.
 
     Raises:
-        ValueError: As `compiled` and `synthetic_training_set`.
+        SettingError: As for `compiled` and `synthetic_training_set`.
     """
     pipeline = synthetic_training_set(conditional=conditional, rounds=rounds, generation_shards=generation_shards)
     parts = {"pipelines/synthetic_training_set.yaml": pipeline}

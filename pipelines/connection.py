@@ -1,4 +1,4 @@
-"""The connection to a Kubeflow Pipelines server, and its refusals in words that help."""
+"""The connection to a Kubeflow Pipelines server; its refusals become errors that say what to do."""
 
 import json
 import os
@@ -10,26 +10,34 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from regan.common.errors import (
+    ReganError,
+    RequestRefusedError,
+    ServerAccessError,
+    ServerUnavailableError,
+    SettingError,
+)
+
 if TYPE_CHECKING:
     from kfp.client import Client
 
 ENDPOINT = "KF_PIPELINES_ENDPOINT"
 UI_ENDPOINT = "KF_PIPELINES_UI_ENDPOINT"
-# Seconds to connect, and to answer whether the server is well.
-_PATIENCE = (5, 30)
-# Characters of an answer that is no JSON, such as a proxy's page.
+# Seconds to connect, and to wait for the answer of the health check.
+_TIMEOUTS = (5, 30)
+# Characters that are printed of an answer that is not JSON, such as a proxy's page.
 _LONGEST = 300
 
 
 @dataclass(frozen=True)
 class Server:
-    """Where to send, and who sends.
+    """A Kubeflow Pipelines server, and how to authenticate.
 
     Attributes:
-        endpoint: Address of the server, with http:// or https://.
-        namespace: Namespace of the runs, where the server has several users.
-        token_file: File with the token that tells who sends; read anew for every request. Empty = none.
-        ca_file: PEM file of the authority that signed the server's certificate; empty = the usual ones.
+        endpoint: URL of the server, with http:// or https://.
+        namespace: Namespace of the runs, on a multi-user server.
+        token_file: File with a bearer token, read for every request, so that it may be renewed; empty = no token.
+        ca_file: PEM file of the authority that signed the server's certificate; empty = those of the system.
     """
 
     endpoint: str
@@ -39,49 +47,47 @@ class Server:
 
     def __post_init__(self) -> None:
         if not self.endpoint:
-            raise ValueError(
-                f"There is no server to send to. Name it by --endpoint https://... or by the variable {ENDPOINT}."
-            )
+            raise SettingError(f"No server is set. Use --endpoint https://... or the variable {ENDPOINT}.")
         if not self.endpoint.startswith(("http://", "https://")):
-            raise ValueError(
-                "--endpoint expects an address with its scheme. "
-                f"Received {self.endpoint!r}. Write https://{self.endpoint}, or http:// where there is no TLS."
+            raise SettingError(
+                f"--endpoint {self.endpoint!r} has no scheme. Use https://{self.endpoint}, or http:// for a server "
+                "without TLS."
             )
         for option, path in (("--token-file", self.token_file), ("--ca-file", self.ca_file)):
             if path and not (Path(path).is_file() and Path(path).read_text(encoding="utf-8").strip()):
-                raise ValueError(f"{option} expects a file that is not empty. Received {path!r}.")
+                raise SettingError(f"{option} {path!r} does not exist or is empty. Check the path.")
 
 
 def connect(server: Server) -> "Client":
-    """Connect to a server that is well.
+    """Connect to a server, once its health check succeeds.
 
     Args:
-        server: Where, and who.
+        server: The server, and how to authenticate.
 
     Returns:
         kfp's client.
 
     Raises:
-        ValueError: The server has several users, and no namespace is named.
-        ConnectionError: Something else than Kubeflow Pipelines answers there.
+        SettingError: The server is a multi-user server, and no namespace is set.
+        ServerUnavailableError: Something other than Kubeflow Pipelines answers there.
     """
     import kfp_server_api
     from kfp.client import Client
     from kfp.client.set_volume_credentials import ServiceAccountTokenVolumeCredentials
 
-    class Patient(Client):
-        """Asks once whether the server is well; kfp's own asks five times and prints a traceback each time."""
+    class QuietClient(Client):
+        """Runs the health check once; kfp's own tries five times and prints a traceback each time."""
 
         def get_kfp_healthz(self, sleep_duration: int = 5) -> kfp_server_api.V2beta1GetHealthzResponse:
-            answer = self._healthz_api.healthz_service_get_healthz(_preload_content=False, _request_timeout=_PATIENCE)
+            answer = self._healthz_api.healthz_service_get_healthz(_preload_content=False, _request_timeout=_TIMEOUTS)
             return kfp_server_api.V2beta1GetHealthzResponse(multi_user=_health(server, answer.data).get("multi_user"))
 
     credentials = ServiceAccountTokenVolumeCredentials(server.token_file) if server.token_file else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        client = Patient(server.endpoint, credentials=credentials, ssl_ca_cert=server.ca_file or None)
+        client = QuietClient(server.endpoint, credentials=credentials, ssl_ca_cert=server.ca_file or None)
     if client.get_kfp_healthz().multi_user and not (server.namespace or client.get_user_namespace()):
-        raise ValueError(f"{server.endpoint} has several users. Name the namespace of the runs by --namespace.")
+        raise SettingError(f"{server.endpoint} is a multi-user server. Set the namespace of the runs with --namespace.")
     return client
 
 
@@ -91,24 +97,24 @@ def _health(server: Server, answer: bytes) -> dict[str, Any]:
     except ValueError:
         health = None
     if not isinstance(health, dict):
-        raise ConnectionError(
-            f"{server.endpoint} answered with something else than the API of Kubeflow Pipelines, perhaps with a page "
-            "to log in. Check the address, and give a token by --token-file."
+        raise ServerUnavailableError(
+            f"{server.endpoint} did not answer as the API of Kubeflow Pipelines does; it may have sent a login page. "
+            "Check the URL, and set a token with --token-file."
         )
     return health
 
 
 @contextmanager
-def explained(server: Server) -> Iterator[None]:
-    """Turn what kfp's client raises inside into errors that say what to do; keep its own prints off stdout.
+def explain_errors(server: Server) -> Iterator[None]:
+    """Turn exceptions of kfp's client into errors that say what to do; keep its own prints off stdout.
 
     Args:
-        server: The server that is talked to.
+        server: The server that the client is connected to.
 
     Raises:
-        ValueError: The server refused the values.
-        PermissionError: The server wants a token, or the account may not.
-        ConnectionError: Nothing answers, or no Kubeflow Pipelines.
+        RequestRefusedError: The server refused the request.
+        ServerAccessError: The server needs a token, or the account lacks a permission.
+        ServerUnavailableError: Nothing answers, or something other than Kubeflow Pipelines.
     """
     from kfp_server_api import ApiException
     from urllib3.exceptions import HTTPError
@@ -120,29 +126,31 @@ def explained(server: Server) -> Iterator[None]:
         raise _refusal(server, error) from error
     except HTTPError as error:
         untrusted = "certificate" in str(error).lower()
-        advice = "Name the file of its authority by --ca-file." if untrusted else "Check the address and the network."
+        advice = "Set the file of its authority with --ca-file." if untrusted else "Check the URL and the network."
         reason = str(getattr(error, "reason", error)).split(": ", 1)[-1].rstrip(".")
-        raise ConnectionError(f"{server.endpoint} cannot be reached: {reason}. {advice}") from error
+        raise ServerUnavailableError(f"{server.endpoint} cannot be reached: {reason}. {advice}") from error
 
 
-def _refusal(server: Server, error: Any) -> Exception:
-    said, place = said_by(error), server.namespace or "its namespace"
+def _refusal(server: Server, error: Any) -> ReganError:
+    message, namespace = message_of(error), server.namespace or "its namespace"
     if error.status == 401:
-        advice = "It may have expired: write a new one." if server.token_file else "Give one by --token-file."
-        which = f"does not take the token in {server.token_file}" if server.token_file else "wants a token"
-        return PermissionError(f"{server.endpoint} {which} (401). {advice} The server said: {said}")
+        advice = "It may have expired: write a new one." if server.token_file else "Set one with --token-file."
+        problem = f"rejects the token in {server.token_file}" if server.token_file else "needs a token"
+        return ServerAccessError(f"{server.endpoint} {problem} (401). {advice} The server's message: {message}")
     if error.status == 403:
-        return PermissionError(
-            f"{server.endpoint} knows you, but you may not do this in {place} (403). Check --namespace, or ask for the "
-            f"role kubeflow-edit there. The server said: {said}"
+        return ServerAccessError(
+            f"{server.endpoint} denies this account access to {namespace} (403). Check --namespace, or ask for the "
+            f"role kubeflow-edit there. The server's message: {message}"
         )
     if error.status == 404:
-        return ConnectionError(f"{server.endpoint} has no such page of the API (404). Check the address: {said}")
-    return ValueError(f"{server.endpoint} refused the request ({error.status}): {said}")
+        return ServerUnavailableError(
+            f"{server.endpoint} does not have this API (404). Check the URL. The server's message: {message}"
+        )
+    return RequestRefusedError(f"{server.endpoint} refused the request ({error.status}): {message}")
 
 
-def said_by(error: Any) -> str:
-    """The server's own words in an `ApiException`."""
+def message_of(error: Any) -> str:
+    """The server's own message in an `ApiException`."""
     try:
         answer = json.loads(error.body)
         return str(answer.get("message") or answer.get("error") or error.body)
@@ -151,5 +159,5 @@ def said_by(error: Any) -> str:
 
 
 def page_url(server: Server, page: str) -> str:
-    """Address of a page of the UI."""
+    """URL of a page of the UI."""
     return f"{(os.environ.get(UI_ENDPOINT) or server.endpoint).rstrip('/')}/#/{page}"

@@ -1,4 +1,4 @@
-"""What a server is asked to run: the compiled pipeline, and the values of its parameters."""
+"""What a server runs: the compiled pipeline and the values of its parameters."""
 
 import argparse
 import tempfile
@@ -10,20 +10,22 @@ from typing import Any
 
 from components._image import CPU_IMAGE, GPU_IMAGE
 from pipelines.parameters import PRESETS, require_sense, typed
+from regan.common.errors import SettingError, UnsupportedURIError
+from regan.runs.parameters import DEFAULTS, PARAMETERS
 
 
 @dataclass(frozen=True)
 class Job:
-    """What to run.
+    """A pipeline to run, once or on a schedule.
 
     Attributes:
         pipeline: Compiled pipeline, YAML.
         parameters: Values of its parameters.
-        experiment: Name of the experiment; it is made where there is none.
+        experiment: Name of the experiment, created where it does not exist.
         name: Name of the run, or of the schedule.
         service_account: Kubernetes service account of the pods; empty = the server's.
-        pipeline_root: Address that artifacts go under; empty = the server's.
-        cache: Let Kubeflow skip steps that it has done before with the same values.
+        pipeline_root: URI of the artifacts; empty = the server's.
+        cache: Whether Kubeflow may skip steps that it has run before with the same values.
     """
 
     pipeline: str
@@ -37,10 +39,10 @@ class Job:
 
 @contextmanager
 def package(job: Job) -> Iterator[str]:
-    """The job's pipeline as a file, which is gone afterwards.
+    """The job's pipeline as a temporary file.
 
     Args:
-        job: What to run.
+        job: The job.
 
     Yields:
         Path of the file.
@@ -52,7 +54,7 @@ def package(job: Job) -> Iterator[str]:
 
 
 def _uncached(pipeline: str) -> str:
-    """Every task without the cache, those of nested pipelines and conditions too, which kfp's own switch leaves out."""
+    """Disable the cache of every task, including those in nested pipelines and conditions, which kfp's switch omits."""
     import yaml
 
     documents = list(yaml.load_all(pipeline, Loader=_loader()))
@@ -76,18 +78,18 @@ def pipeline_yaml(
 
     Args:
         file: Compiled pipeline; empty = compile now with the settings below.
-        conditional: See `pipelines.synthetic_training_set.synthetic_training_set`, as for the next two.
-        rounds: How often student and control go on with new images.
-        generation_shards: Steps among which image generation is divided.
-        image_cpu: Image of the steps that run no network, best `name@sha256:...`.
-        image_gpu: Image of the steps that run a network.
+        conditional: See `pipelines.synthetic_training_set.synthetic_training_set`.
+        rounds: See there.
+        generation_shards: See there.
+        image_cpu: Container image of the steps that run no network, best `name@sha256:...`.
+        image_gpu: Container image of the steps that run a network.
 
     Returns:
         YAML.
 
     Raises:
-        ValueError: The file cannot be read, holds no compiled pipeline, or comes with settings that only a compile can
-            follow; or these settings are out of range.
+        SettingError: The file cannot be read, contains no compiled pipeline, or comes with settings that only a compile
+            can apply; or these settings are out of range.
     """
     if not file:
         from pipelines.compilation import compiled
@@ -95,18 +97,18 @@ def pipeline_yaml(
 
         pipeline = synthetic_training_set(conditional=conditional, rounds=rounds, generation_shards=generation_shards)
         return compiled(pipeline, image_cpu=image_cpu, image_gpu=image_gpu)
-    if (conditional, rounds, generation_shards, image_cpu, image_gpu) != (True, 1, 1, CPU_IMAGE, GPU_IMAGE):
-        raise ValueError(
-            "--pipeline-file is compiled already. Leave out the options that only a compile can follow (--per-class, "
+    defaults = (*(DEFAULTS[name] for name in ("conditional", "rounds", "generation_shards")), CPU_IMAGE, GPU_IMAGE)
+    if (conditional, rounds, generation_shards, image_cpu, image_gpu) != defaults:
+        raise SettingError(
+            "--pipeline-file is compiled already. Leave out the options that only a compile can apply (--per-class, "
             "--rounds, --generation-shards, --image-cpu, --image-gpu), or the file."
         )
     try:
         text = Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", "it is no text")
-        raise ValueError(
-            f"--pipeline-file expects a file that `python -m pipelines compile` wrote. {file} cannot be read: "
-            f"{reason}. Check the path."
+        reason = getattr(error, "strerror", "it is not a text file")
+        raise SettingError(
+            f"--pipeline-file {file} cannot be read: {reason}. Use a file that `python -m pipelines compile` wrote."
         ) from error
     _specification(text, file)
     return text
@@ -119,34 +121,34 @@ def parameters(
 
     Args:
         pipeline: Compiled pipeline, YAML.
-        source: gs:// or s3:// address of the real images.
-        classes: Names of the negative and of the positive class; empty = told by the source.
-        preset: Row of `pipelines.parameters.PRESETS`.
+        source: URI (gs://, s3://) of the real images.
+        classes: Names of the negative and of the positive class; empty = from the source.
+        preset: Key of `pipelines.parameters.PRESETS`.
         settings: Text of any other parameter by name.
 
     Returns:
         Values by name.
 
     Raises:
-        ValueError: An unknown name, a text that is no value of its type, a value that makes no sense, a source that no
-            pod can read, or no value for a parameter that needs one.
+        SettingError: An unknown name, a text that is not a value of its type, a value that is not allowed, a source
+            that no pod can read, or a missing value.
     """
     from regan.storage import is_uri
 
     if not is_uri(source):
-        raise ValueError(
-            "--source expects a gs:// or s3:// address, because the steps run on other machines. "
-            f"Received {source!r}. Copy the images there first."
+        raise UnsupportedURIError(
+            f"--source {source!r} is not a gs:// or s3:// URI: the steps run on other machines. "
+            "Upload the images to object storage first."
         )
     specification = _specification(pipeline, "the pipeline")
     values = {"source_uri": source, **PRESETS[preset], **typed(settings, specification)}
     values |= dict(zip(("negative_class", "positive_class"), classes))
     known = specification["root"]["inputDefinitions"]["parameters"]
-    needed = {name for name, told in known.items() if not told.get("isOptional") and "defaultValue" not in told}
+    needed = {name for name, entry in known.items() if not entry.get("isOptional") and "defaultValue" not in entry}
     unknown, missing = sorted(values.keys() - known), sorted(needed - values.keys())
     if unknown or missing:
         wrong = [*(f"it has no {name}" for name in unknown), *(f"{name} has no value" for name in missing)]
-        raise ValueError(f"The values do not fit the pipeline: {', '.join(wrong)}. Compile it anew, or use --set.")
+        raise SettingError(f"The values do not fit the pipeline: {', '.join(wrong)}. Compile it again, or use --set.")
     require_sense(values)
     return values
 
@@ -158,12 +160,14 @@ def _specification(text: str, file: str | Path) -> dict[str, Any]:
         specification = next(yaml.load_all(text, Loader=_loader()))
         known = specification["root"].setdefault("inputDefinitions", {}).setdefault("parameters", {})
         parts = [specification["root"], *specification.get("components", {}).values()]
-        kinds = [told["parameterType"] for told in known.values()]
+        kinds = [entry["parameterType"] for entry in known.values()]
         tasks = [task for part in parts for task in part.get("dag", {}).get("tasks", {}).values()]
         if not all(isinstance(part, dict) for part in tasks) or not all(isinstance(kind, str) for kind in kinds):
             raise TypeError
     except (yaml.YAMLError, StopIteration, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"--pipeline-file expects YAML that `python -m pipelines compile` wrote: {file}.") from error
+        raise SettingError(
+            f"--pipeline-file {file} is not a compiled pipeline. Use a file that `python -m pipelines compile` wrote."
+        ) from error
     return specification
 
 
@@ -175,25 +179,25 @@ def _loader() -> Any:
 
 
 def two_classes(text: str) -> tuple[str, ...]:
-    """Read the option --classes.
+    """Parse the option --classes.
 
     Args:
-        text: Names of the negative and of the positive class with a comma between them, or nothing.
+        text: Names of the negative and of the positive class separated by a comma, or nothing.
 
     Returns:
         The two names, or none.
 
     Raises:
-        ValueError: Other than two different names.
+        SettingError: Not two different names.
     """
     classes = tuple(name.strip() for name in text.split(",")) if text else ()
     if classes and (len(set(classes)) != 2 or not all(classes)):
-        raise ValueError(f"--classes expects two names, the positive class last: benign,malignant. Received {text!r}.")
+        raise SettingError(f"--classes {text!r} is not two names. Write the positive class last: benign,malignant.")
     return classes
 
 
 def settings_in(pairs: Sequence[str]) -> dict[str, str]:
-    """Read the options --set.
+    """Parse the options --set.
 
     Args:
         pairs: `NAME=VALUE` each.
@@ -202,32 +206,34 @@ def settings_in(pairs: Sequence[str]) -> dict[str, str]:
         Text of each value by name.
 
     Raises:
-        ValueError: A pair without "=".
+        SettingError: A pair without "=".
     """
     for pair in pairs:
         if "=" not in pair:
-            raise ValueError(f"--set expects NAME=VALUE, such as gan_kimg=100. Received {pair!r}.")
+            raise SettingError(f"--set {pair!r} is not NAME=VALUE. Write such as --set gan_kimg=100.")
     return dict(pair.split("=", 1) for pair in pairs)
 
 
 def add_graph(parser: argparse.ArgumentParser) -> None:
-    """Add the options that only a compile can follow.
+    """Add the options that only a compile can apply.
 
     Args:
-        parser: Of a command.
+        parser: Parser of a command.
     """
-    parser.add_argument("--per-class", action="store_true", help="one GAN a class, not one class-conditional GAN")
-    parser.add_argument("--rounds", type=int, default=1, help="rounds of new images for the student (default: 1)")
-    parser.add_argument("--generation-shards", type=int, default=1, help="steps that share a class's images, to 16")
+    parser.add_argument("--per-class", action="store_true", help="train one GAN per class, not one conditional GAN")
+    for name in ("rounds", "generation_shards"):
+        row = PARAMETERS[name]
+        words = f"{row.about[0].lower()}{row.about[1:].rstrip('.')} (default: %(default)s)"
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=row.default, metavar="N", help=words)
     parser.add_argument("--image-cpu", default=CPU_IMAGE, metavar="REF", help="best name@sha256 (default: %(default)s)")
     parser.add_argument("--image-gpu", default=GPU_IMAGE, metavar="REF", help="best name@sha256 (default: %(default)s)")
 
 
 def graph_of(parsed: argparse.Namespace) -> dict[str, Any]:
-    """What `pipeline_yaml` and `manifests` take, from the words of a command line.
+    """Arguments of `pipeline_yaml` and `manifests` from a parsed command line.
 
     Args:
-        parsed: With the options of `add_graph`.
+        parsed: Command line with the options of `add_graph`.
     """
     return {
         "conditional": not parsed.per_class,

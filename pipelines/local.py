@@ -31,6 +31,7 @@ from regan.common.system import require_posix
 from regan.common.text import duration
 from regan.preparation import phantom
 from regan.preparation.listing import SourceListing
+from regan.runs.parameters import DEFAULTS
 from regan.storage import is_uri
 
 PHANTOM_SETTINGS = {"per_class": 600, "size": 64, "seed": 0}  # 150 a class for the test leave 405 to train on
@@ -151,8 +152,7 @@ def _parameters(
         "negative_class": negative,
         "positive_class": positive,
         "data_version": source.version,
-        "test_per_class": 150,
-        "data_mask_pattern": "*_mask*",
+        **{name: DEFAULTS[name] for name in ("test_per_class", "data_mask_pattern", "report_endpoint")},
         "gpu_count": "0",  # the machine is taken as it is
         "gpu_count_gan": "0",
         **PRESETS[request.preset],
@@ -228,7 +228,7 @@ def _summary(steps: list[Step], output: Path, parameters: Mapping[str, Any]) -> 
         return
     compared = done["compare classifiers"]
     shutil.copyfile(Path(compared.outputs["report"].path, "report.html"), output / "report.html")
-    figures, endpoint = figures_of(compared.outputs), parameters.get("report_endpoint", "auc")
+    figures, endpoint = figures_of(compared.outputs), parameters["report_endpoint"]
     auc = "   ".join(
         f"{name} {figures_of(done[f'test {name}'].outputs)['auc']:.3f}" for name in ("teacher", "student", "control")
     )

@@ -1,4 +1,4 @@
-"""Parameters of a local run: presets, and values typed by the pipeline's own parameters."""
+"""Values of the pipeline's parameters from a command line: presets, types, and the check before anything runs."""
 
 import difflib
 import json
@@ -6,9 +6,12 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from regan.common.errors import SettingError, TooFewImagesError
 from regan.preparation.split import LEAST_TO_SPLIT, LEAST_TO_TEST
+from regan.runs.parameter_row import Digits
+from regan.runs.parameters import PARAMETERS
 
-# Parameters of pipelines/synthetic_training_set.py that differ from its defaults, which are the reference experiment's.
+# Where a preset differs from the table's defaults, which are the reference experiment's.
 PRESETS: dict[str, dict[str, Any]] = {
     # Minutes on two cores: images of 32 x 32, a network of 0.2 million parameters, no downloaded weights.
     "demo": {
@@ -28,44 +31,44 @@ _GIVEN_ELSEWHERE = {"source_uri": "--source", "negative_class": "--classes", "po
 
 
 def typed(settings: Mapping[str, str], specification: Mapping[str, Any]) -> dict[str, Any]:
-    """Read pipeline parameters that a person wrote.
+    """Convert the pipeline parameters of a command line to their types.
 
     Args:
         settings: Text of each parameter by name.
-        specification: Compiled pipeline, which knows their types.
+        specification: Compiled pipeline, which may be another version's: its names and types decide.
 
     Returns:
         The same with each value in its parameter's type.
 
     Raises:
-        ValueError: No such parameter, or a text that is no value of its type.
+        SettingError: No such parameter, or a text that is not a value of its type.
     """
     known = specification["root"]["inputDefinitions"]["parameters"]
     for name in settings:
         if name in _GIVEN_ELSEWHERE:
-            raise ValueError(f"`{name}` is set by {_GIVEN_ELSEWHERE[name]}, not by --set.")
+            raise SettingError(f"`{name}` cannot be set by --set. Use {_GIVEN_ELSEWHERE[name]}.")
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"Did you mean {near[0]}?" if near else f"The pipeline has {', '.join(sorted(known))}."
-            raise ValueError(f"--set expects a parameter of the pipeline. Received {name!r}. {hint}")
+            raise SettingError(f"--set names no parameter of the pipeline: {name!r}. {hint}")
     return {name: _value(name, text, known[name]["parameterType"]) for name, text in settings.items()}
 
 
 def require_sense(values: Mapping[str, Any]) -> None:
-    """Refuse values that the preflight would refuse, before anything is sent or run.
+    """Check the values as the preflight will, before anything is submitted or run.
 
     Args:
         values: Parameters of the pipeline, and `conditional` and `rounds` of its graph; the others have their defaults.
 
     Raises:
-        ValueError: Some make no sense; the text has a line for each.
+        SettingError: Some are not allowed; the message has a line for each.
     """
     from regan.runs.checks import failed
     from regan.runs.settings import settings_checks, spelled
 
     wrong = failed(settings_checks(spelled(values))[0])
     if wrong:
-        raise ValueError("\n".join(f"{c.name}: expected {c.expected}. Received {c.found}. {c.advice}" for c in wrong))
+        raise SettingError("\n".join(f"{c.name}: expected {c.expected}. Received {c.found}. {c.advice}" for c in wrong))
 
 
 def _finite(text: str) -> float:
@@ -108,35 +111,35 @@ _WORDS = {
     "LIST": "a JSON list",
     "DIGITS": "a whole number in digits",
 }
-_DIGITS = ("gpu_count", "gpu_count_gan")  # text for Kubernetes
 
 
 def _value(name: str, text: str, kind: str) -> Any:
-    kind = "DIGITS" if name in _DIGITS else kind
+    if name in PARAMETERS and isinstance(PARAMETERS[name].allowed, Digits):  # numbers that Kubernetes takes as text
+        kind = "DIGITS"
     try:
         return _READERS[kind](text)
     except (ValueError, KeyError, RecursionError) as error:
-        raise ValueError(f"--set {name} expects {_WORDS[kind]}. Received {text!r}.") from error
+        raise SettingError(f"--set {name} expects {_WORDS[kind]}. Received {text!r}.") from error
 
 
 def share_for_test(counts: Mapping[str, int], wanted: int) -> int:
-    """Images of each class to set aside for the test when the source is small.
+    """Test images of each class where the source is small.
 
     Args:
-        counts: Images of each class in the source.
-        wanted: Images that the preset would set aside.
+        counts: Number of images of each class in the source.
+        wanted: Number that the preset asks for.
 
     Returns:
-        As many as wanted, but at most a quarter of the rarer class, at least 2.
+        As many as wanted, but at most a quarter of the rarer class, and at least 2.
 
     Raises:
-        ValueError: A class has too few images for a test, a validation and a training set.
+        TooFewImagesError: A class has too few images for a test, a validation and a training set.
     """
     rarer = min(counts.values())
     if rarer < LEAST_TO_SPLIT:
         found = ", ".join(f"{label}: {count}" for label, count in counts.items())
-        raise ValueError(
-            f"Each class must have at least {LEAST_TO_SPLIT} images: {LEAST_TO_TEST} for the test, one for validation "
-            f"and one for training. Found {found}. Add images, or name other class folders by --classes."
+        raise TooFewImagesError(
+            f"A class has fewer than {LEAST_TO_SPLIT} images: {LEAST_TO_TEST} for the test, one for validation and one "
+            f"for training. Found {found}. Add images, or name other class folders by --classes."
         )
     return max(LEAST_TO_TEST, min(wanted, rarer // 4))

@@ -1,15 +1,15 @@
-"""Where each step runs on a cluster: the only file that asks for GPUs, nodes, memory, scratch space and retries.
+"""Where each step runs on a cluster: the only file that requests GPUs, nodes, memory, scratch space and retries.
 
 kfp.local ignores all of it. The facts behind the settings, with kfp 2.17:
 
 - The number of GPUs is a string. An integer compiles and is dropped, and the pod starts without a GPU.
 - Type and number reach a step inside an exit handler or a condition only when they are registered: the two setters
   leave the group without these inputs, and the pod would not start.
-- The model of GPU is a node label, so it is chosen by the node selector. Selector and tolerations are pipeline
-  parameters, so that a person picks the node pool in the UI; `{}` and `[]` mean no constraint.
-- The longest time between the first start and the last retry is an hour unless told, which would kill long training.
-- Retries hold for a step inside an exit handler or a condition, because they belong to the step's own template. They do
-  not hold inside a loop (kubeflow/pipelines #12389).
+- The model of GPU is a node label, so the node selector chooses it. Selector and tolerations are pipeline parameters,
+  so that a user can choose the node pool in the UI; `{}` and `[]` mean no constraint.
+- The default for the longest time between the first start and the last retry is one hour, too short for training.
+- Retries work for a step inside an exit handler or a condition, because they belong to the step's own template. They do
+  not work inside a loop (kubeflow/pipelines #12389).
 """
 
 from dataclasses import dataclass
@@ -22,17 +22,17 @@ HOUR = 3600
 RETRIES = {"num_retries": 6, "backoff_duration": "60s", "backoff_factor": 1.0, "backoff_max_duration": "30d"}
 AT_ONCE = {"num_retries": 1, "backoff_duration": "10s", "backoff_factor": 1.0, "backoff_max_duration": "300s"}
 SHARED_MEMORY = "8Gi"  # TensorFlow and NCCL pass batches and gradients through /dev/shm; the default is 64 MiB
-SCRATCH = "/tmp"  # the only folder that the images write to besides the artifacts; HOME lies there
+SCRATCH = "/tmp"  # the only folder besides the artifacts that the images write to; it contains HOME
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What a step uses.
+    """What a step requests.
 
     Attributes:
         cpu: Cores, requested.
         memory: Memory of the host, requested.
-        memory_limit: Memory at which the step is ended; shared memory counts.
+        memory_limit: Memory above which Kubernetes kills the step; shared memory counts.
         scratch: Limit of its temporary files.
         hours: Deadline, from the start of the pod.
     """
@@ -46,7 +46,7 @@ class Needs:
 
 # Measured, peak of the process: prepare_images 76 MB (647 images at 256 x 256, 12 s on one core), compare_classifiers
 # 177 MB, preflight and explain_run 0.1 GB; the steps with a network 1.4 GB at the demo's size on a CPU. What CUDA and
-# full-size networks take on the host was not measured: their rows leave room for it.
+# full-size networks need on the host was not measured: their rows leave room for it.
 NEEDS = {
     "preflight": Needs("500m", "512Mi", "2Gi", "1Gi", hours=1),
     "prepare-images": Needs("2", "1Gi", "4Gi", "100Gi", hours=12),
@@ -66,13 +66,13 @@ NEEDS = {
 
 @dataclass(frozen=True)
 class Gpu:
-    """What a GPU step asks for; every field is a pipeline parameter.
+    """What a GPU step requests; every field is a pipeline parameter.
 
     Attributes:
         type: Resource name of the device plugin, such as `nvidia.com/gpu`.
         count: Number of GPUs, a string.
         node_selector: Labels of the nodes, a dictionary.
-        tolerations: Taints to tolerate, a list of dictionaries as in a pod's specification; those of spot nodes too.
+        tolerations: Taints to tolerate, such as those of spot nodes; dictionaries as in a pod's specification.
     """
 
     type: PipelineParameterChannel
@@ -86,7 +86,7 @@ def on_gpu(task: PipelineTask, gpu: Gpu) -> PipelineTask:
 
     Args:
         task: The step.
-        gpu: What it asks for.
+        gpu: What it requests.
 
     Returns:
         The same step.
@@ -118,7 +118,7 @@ def on_cpu(task: PipelineTask) -> PipelineTask:
 
 
 def _with_storage(task: PipelineTask) -> None:
-    """Keys and endpoint of an S3 store, where the namespace has them (manifests/overlays/s3); GCS needs none."""
+    """Keys and endpoint of an S3 store, if the namespace has them (manifests/overlays/s3); GCS needs none."""
     keys = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
     place = {name: name for name in ("AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION")}
     kubernetes.use_secret_as_env(task, "regan-s3", keys, optional=True)

@@ -95,23 +95,9 @@ def preflight(settings: Settings, text: str) -> Checked:
 
     Args:
         settings: The pipeline's.
-        text: All that the result depends on besides the source, one `name=value` a line.
+        text: Every other parameter that the preflight reads, one `name=value` per line.
     """
-    task = components.preflight(
-        source_uri=settings.source_uri,
-        settings=text,
-        data_version=settings.data_version,
-        checkpoint_uri=settings.gpu_checkpoint_uri,
-        report_uri=settings.report_uri,
-        release_uri=settings.report_release_uri,
-        start_uri=settings.gan_start_uri,
-        split_uri=settings.data_split_uri,
-        gpu_count=settings.gpu_count,
-        gpu_count_gan=settings.gpu_count_gan,
-        backbone=settings.classifier_backbone,
-        weights=settings.classifier_weights,
-        unchanged=settings.data_unchanged,
-    )
+    task = components.preflight(source_uri=settings.source_uri, settings=text)
     # Not cached: the source may have changed, and so may the machine.
     outputs = on_gpu(task, settings.gpu_gan).set_caching_options(False).outputs
     return Checked(*(outputs[name] for name in ("go", "data_version", "run_key", "checkpoint_uri")))

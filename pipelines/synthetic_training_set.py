@@ -10,9 +10,9 @@ from kfp.dsl.pipeline_channel import PipelineChannel, PipelineParameterChannel
 from pipelines import steps
 from pipelines.steps import Checked, Prepared, Settings
 from regan.common.errors import SettingError
+from regan.runs.parameters import MOST_SHARDS, PARAMETERS
 
 NAME = "synthetic-training-set"
-MOST_SHARDS = 16  # of one class: Kubeflow's loops fail above (kubeflow/pipelines #12131)
 
 
 def synthetic_training_set(
@@ -25,11 +25,11 @@ def synthetic_training_set(
     control shows it. All three are evaluated once, on the same test images.
 
     Args:
-        conditional: One class-conditional network for both classes; otherwise one network for each class.
-        rounds: Rounds of new synthetic images on which student and control continue to train; image i of class k (0 or
-            1) in round r (from 0) has seed first_seed + ((r * 2 + k) * per_round) + i.
-        generation_shards: Steps that share the seeds of each class and round, 1 to 16. Kubeflow does not retry steps of
-            a loop, so the default is one step and no loop.
+        conditional: Train one class-conditional GAN for both classes, instead of one GAN per class.
+        rounds: Number of rounds in which student and control continue training with new images. Image i of class k (0
+            or 1) in round r (from 0) has seed first_seed + ((r * 2 + k) * per_round) + i.
+        generation_shards: Number of steps that share the seeds of each class and round, 1 to 16. Kubeflow does not
+            retry steps of a loop, so the default of one makes no loop.
 
     Returns:
         The pipeline, ready to compile.
@@ -97,64 +97,76 @@ def synthetic_training_set(
         """Turn labelled real images into a synthetic training set, and say how good a classifier trained on it is.
 
         Args:
-            source_uri: Folder, zip archive or gs:// or s3:// address with one folder of images for each class.
-            negative_class: Class without the finding; empty = told by the source, where it has two classes.
-            positive_class: Class with the finding that sensitivity counts; empty = the other class of the source.
-            data_version: Any text that changes with the content of the source, so that the cache serves no old data;
-                empty = made from the listing of the source.
-            data_unchanged: "stop" = the run ends early when the source and every setting are those of the last verdict
-                at `report_uri`; "run" = it does not.
-            data_split_uri: Stable address where the split into training, validation and test is kept over runs, so
-                that no test image ever becomes a training image; `gan_start_uri` needs it; empty = the split is made
-                anew.
-            data_size: Side of the square images in pixels, a power of two from 32.
+            source_uri: URI or path of the real images: a folder or zip archive with one subfolder for each class.
+            negative_class: Class without the finding; empty = the first of the source's two classes in alphabetical
+                order.
+            positive_class: Class with the finding, which sensitivity counts; empty = the last of the source's two
+                classes.
+            data_version: Any text that changes with the content of the source; empty = a hash of its listing.
+            data_unchanged: What to do when source and settings are those of the previous verdict: "stop", or "run"
+                again.
+            data_split_uri: Stable URI of the saved split, so that no test image ever becomes a training image; empty =
+                a new split in each run. `gan_start_uri` needs it.
+            data_size: Height and width of the images in pixels, a power of two from 32 to 1024.
             data_channels: 1 for grey, 3 for RGB.
-            data_mask_pattern: Files whose name fits this pattern are lesion masks and are left out.
-            data_validation_fraction: Share of the training images that go to validation, 0 to 1.
+            data_mask_pattern: Shell pattern for the names of lesion masks, which are left out; empty = there are none.
+            data_validation_fraction: Fraction of the images outside the test set that goes to validation, above 0 and
+                below 1.
             data_seed: Seed of the split.
-            test_per_class: Real images of each class that only the final evaluation sees.
-            gan_preset: Row of the table of presets: "demo", "config-e" or "config-f".
-            gan_kimg: Length of GAN training in thousands of real images shown; 0 = the preset's.
-            gan_keep_snapshots: Snapshots kept at most.
-            gan_augment: "none", "mirror" = real images are flipped left to right at random, or "ada" = adaptive
-                augmentation besides, for a few thousand images or fewer.
-            gan_precision: "float32", or "bfloat16" = GAN training in half precision, for GPUs that have units for it.
-            gan_mapping_layers: Dense layers of the mapping network, such as those of an official network at
-                `gan_start_uri`; 0 = the preset's.
-            gan_start_uri: Stable address where released generators are kept and where GAN training starts from the last
-                one; needs `data_split_uri`, because a split that is made anew tests with images that have trained
-                the kept generator; empty = from random weights, and none is kept.
-            gan_seed: Seed of GAN training.
-            gan_features: Feature extractor that picks the snapshot: "radiomic" or a keras.applications network.
-            gan_selection_images: Synthetic images made with each snapshot to pick one.
-            gan_seeds: Latent seeds of the negative class, first and last; the positive class takes the next range.
-            gan_truncation_psi: Spread of the latents: 0 = the average image, 1 = as trained, above 1 = wider.
-            classifier_backbone: Name of a keras.applications network, or "small" for small images.
-            classifier_weights: Weights that the backbone starts from: "imagenet", "none" for random ones, or the
-                address of a .weights.h5 file.
-            classifier_recipe: "standard", or "reference" for the published experiment as it was.
-            classifier_epochs: Epochs at most.
-            classifier_batch_size: Images in a training step.
-            classifier_seed: Seed of every classifier's training and of the draw of its images.
-            classifier_filter_rule: Which synthetic images the student sees: "agreement", "confidence" or "none".
-            classifier_filter_confidence: Least probability of the own class under the rule "confidence".
-            classifier_images_per_class: Synthetic images of each class to train on; 0 = as many as pass the filter.
-            report_features: Feature extractor of the audit: "radiomic" or a keras.applications network.
-            report_max_memorised: Largest share of synthetic images that may be copies of training images.
-            report_endpoint: What is compared: "auc", "accuracy", "sensitivity" or "specificity".
-            report_margin: Largest loss that still counts as no worse, declared before the test.
-            report_uri: Stable address where the report and the verdict are kept beside the last ones; empty = the
-                artifact alone.
-            report_release_uri: gs:// or s3:// address to copy the release to; empty = the artifact alone.
-            report_title: Title of the release's datasheet; empty = made from the classes.
-            gpu_type: Resource name of the GPUs.
+            test_per_class: Test images of each class, which only the final evaluation reads.
+            gan_preset: Networks and training: "demo" (minutes on a laptop at 32 x 32), "config-e" or "config-f" (days
+                on a GPU at 256 x 256).
+            gan_kimg: Length of training in thousands of real images shown; 0 = the preset's.
+            gan_keep_snapshots: Maximum number of snapshots kept, thinned evenly as training proceeds.
+            gan_augment: Augmentation of the discriminator's images: "none"; "mirror" = real images are mirrored at
+                random; "ada" = adaptive discriminator augmentation too, for a few thousand images or fewer.
+            gan_precision: "float32", or "bfloat16" = half precision for the convolutions at the four largest image
+                sizes.
+            gan_mapping_layers: Number of dense layers in the mapping network; 0 = the preset's.
+            gan_start_uri: Stable URI of released generators: GAN training starts from the latest, and publish_images
+                adds the new one; empty = start from random weights and keep none. Needs `data_split_uri`, because a new
+                split would put images that trained the kept generator into the test set.
+            gan_seed: Seed of the GAN's initial weights, latents, noise and order of images.
+            gan_features: Feature extractor of the distances that select the snapshot: "radiomic", a keras.applications
+                network, or the folder of a classifier.
+            gan_selection_images: Synthetic images per snapshot for these distances, equally many of each class.
+            gan_seeds: Latent seeds, first and last, such as "1-25000"; in the pipeline, each further class and round
+                takes the next range of that length.
+            gan_truncation_psi: Truncation psi, the spread of the styles: 0 = the average image, 1 = as trained, above 1
+                = more varied.
+            classifier_backbone: Backbone of the classifiers: a keras.applications network, or "small" for images of 32
+                x 32 or slightly larger.
+            classifier_weights: Initial weights of the backbone: "imagenet", "none" = random, or the path or URI of a
+                .weights.h5 file; "small" has only "none".
+            classifier_recipe: Training recipe of the classifiers: "standard", or "reference" = the published experiment
+                of 2021.
+            classifier_epochs: Maximum number of epochs.
+            classifier_batch_size: Images per training step of a classifier.
+            classifier_seed: Seed of classifier training, and of the choice of images among those that pass the filter.
+            classifier_filter_rule: Synthetic images that are kept: "agreement" = the teacher predicts the image's own
+                class; "confidence" = with a minimum probability; "none" = every image, as for the control.
+            classifier_filter_confidence: Minimum probability of the image's own class under the rule "confidence", 0.5
+                to 1.
+            classifier_images_per_class: Images of each class to keep, drawn at random from those that pass; 0 = as many
+                as the rarer class has.
+            report_features: Feature extractor of the audit's distances: "radiomic", a keras.applications network, or
+                the folder of a classifier.
+            report_max_memorised: Maximum fraction of synthetic images that may be copies of training images, 0 to 1.
+            report_endpoint: Endpoint of the comparison: "auc", "accuracy", "sensitivity" or "specificity".
+            report_margin: Non-inferiority margin: the largest loss that counts as no worse, declared before the test,
+                above 0 and below 1.
+            report_uri: Stable URI where report and verdict are kept from run to run; empty = they are not kept.
+            report_release_uri: URI that the release is copied to; empty = no copy.
+            report_title: Title of the datasheet; empty = made from the classes.
+            gpu_type: Kubernetes resource name of the GPUs.
             gpu_count: Number of GPUs of each step that runs a network, as text; "0" = none.
-            gpu_count_gan: Number of GPUs of GAN training, as text.
+            gpu_count_gan: Number of GPUs of GAN training, as text; "0" = none.
             gpu_node_selector: Labels of the GPU nodes, as a JSON object; {} = any node.
-            gpu_tolerations: Taints of the GPU nodes to tolerate, those of spot nodes too, as a JSON list; [] = none.
-            gpu_checkpoint_uri: Stable gs:// or s3:// address, or mounted folder, for the states of training, each in a
-                place of its own, from which a step goes on after it lost its node; empty = lost with the pod.
-            gpu_checkpoint_minutes: Minutes between two pushes of that state.
+            gpu_tolerations: Taints of the GPU nodes to tolerate, including those of spot nodes, as a JSON list; [] =
+                none.
+            gpu_checkpoint_uri: Stable URI or mounted folder for checkpoints, from which training resumes after a
+                preemption; empty = beside the output, lost with the pod.
+            gpu_checkpoint_minutes: Maximum time between two checkpoints in minutes.
         """
         given = {name: value for name, value in locals().items() if isinstance(value, PipelineParameterChannel)}
         settings = Settings(given, conditional=conditional, rounds=rounds, generation_shards=generation_shards)
@@ -253,8 +265,7 @@ def _publish(
 
 
 def _settings(given: Mapping[str, PipelineParameterChannel], **graph: int) -> str:
-    """All that the result depends on besides the source, one `name=value` a line."""
-    place = {"data_version", "data_unchanged", "report_title"}
-    place |= {name for name in given if name.startswith("gpu_") or name.endswith("_uri")} - {"gan_start_uri"}
-    settings = {**graph, **{name: value for name, value in given.items() if name not in place}}
-    return "\n".join(f"{name}={value}" for name, value in sorted(settings.items(), key=lambda setting: setting[0]))
+    """What the preflight reads besides the source, one `name=value` per line."""
+    values = {**graph, **given}
+    names = sorted(name for name, row in PARAMETERS.items() if row.in_settings)
+    return "\n".join(f"{name}={values[name]}" for name in names)

@@ -1,6 +1,7 @@
-"""What many tests share: where the real images and the golden files lie, and what official networks compute."""
+"""Fixtures of many rooms: folders of real images and golden files, official networks, and a small disk."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -32,3 +33,17 @@ def golden() -> Path:
 def official():
     """Our networks with the weights of official ones."""
     return official_stylegan2
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 1 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("needs the right to mount a disk of its own: run as root with CAP_SYS_ADMIN")
+    yield place
+    subprocess.run(["umount", place], check=True)

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 import time
@@ -67,6 +68,18 @@ def test_a_refusal_is_one_message_and_status_one(tmp_path, capsys):
     assert error.startswith("regan train_gan: ")
     assert "does not exist" in error
     assert "Traceback" not in error
+
+
+def test_an_error_with_a_code_is_printed_with_it(tmp_path, capsys):
+    assert main(["preflight", str(tmp_path / "nothing"), str(tmp_path / "report")]) == 1
+    assert "\nregan preflight: PreflightError: " in capsys.readouterr().err
+
+
+def test_an_error_without_a_code_is_printed_as_it_is(tmp_path, capsys):
+    assert main(["phantom", str(tmp_path / "out"), "--size", "-1"]) == 1
+    error = capsys.readouterr().err
+    assert re.match(r"regan phantom: (SettingError: )?\S", error)
+    assert "ValueError" not in error
 
 
 def test_debug_shows_where_an_error_arose(tmp_path):

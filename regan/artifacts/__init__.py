@@ -1,1 +1,1 @@
-"""What lies between steps: image sets, models, their history, and the output folders that hold them."""
+"""Artifacts that steps pass on: image sets, models, their history, and the output folders that contain them."""

@@ -18,11 +18,13 @@ from typing import Any
 import numpy as np
 
 from regan.artifacts.pixels import encode_png, pixel_hash, read_png, require_size
+from regan.common.errors import CorruptFileError, NoFilesError, SettingError, UnsafeFileError, WrongArtifactError
 from regan.common.files import file_hash
 
 FORMAT = 1
 MANIFEST = "imageset.json"
 INDEX = "index.csv"
+# Manifests are not trusted: only files with this name, in the same folder, are opened.
 _SHARD_NAME = re.compile(r"images-\d{5}-of-\d{5}\.zip")
 
 
@@ -31,8 +33,8 @@ class ImageRow:
     """One line of `index.csv`.
 
     Attributes:
-        shard: Archive (or, for a plain folder, nothing) that holds the image.
-        name: Name inside it, such as `benign/000017.png`.
+        shard: Archive that contains the image; empty for a plain folder.
+        name: Name inside the archive, such as `benign/000017.png`.
         label: Class of the image.
         sha256: `pixel_hash` of the image.
         group: Images of one patient or lesion share a group; empty where unknown.
@@ -64,8 +66,8 @@ class ImageSet:
         classes: Names of the two classes, the positive one last.
         counts: Number of images of each class.
         origin: `real`, `phantom`, `synthetic`, or `folder` for a plain folder.
-        settings: What made it.
-        rows: One for each image, in order.
+        settings: Settings that made it.
+        rows: One row for each image, in order.
     """
 
     path: Path
@@ -82,51 +84,50 @@ class ImageSet:
         """Read the manifest and the index of an image set, or list a plain folder.
 
         Raises:
-            FileNotFoundError: There is no such folder.
-            ValueError: It is no image set, it is incomplete, or its images do not fit each other.
+            NoFilesError: There is no such folder.
+            WrongArtifactError: It is not an image set, or its images differ in size or channels.
+            CorruptFileError: It is incomplete, or its files contradict each other.
+            UnsafeFileError: It names files outside its folder.
         """
         folder = Path(path)
         if not folder.is_dir():
-            raise FileNotFoundError(
-                f"An image set is a folder. Received {folder}, which does not exist. Make one with `prepare_images`."
-            )
+            raise NoFilesError(f"{folder} is not a directory. Make an image set with `prepare_images`.")
         return cls._from_manifest(folder) if (folder / MANIFEST).is_file() else cls._from_plain_folder(folder)
 
     @classmethod
     def _from_manifest(cls, folder: Path) -> "ImageSet":
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if manifest.get("format") != FORMAT:
-            raise ValueError(
-                f"`{MANIFEST}` must have format {FORMAT}. Received format={manifest.get('format')!r} in {folder}. "
-                "Read it with the version of regan that wrote it, or prepare the images again."
+            raise WrongArtifactError(
+                f"`{MANIFEST}` in {folder} has format {manifest.get('format')!r}; this version reads format {FORMAT}. "
+                "Use the version of regan that wrote it, or prepare the images again."
             )
-        strangers = [shard for shard in manifest["shards"] if not _SHARD_NAME.fullmatch(shard)]
-        if strangers:
-            raise ValueError(
-                "Shards must be named `images-NNNNN-of-NNNNN.zip`, so that none lies outside the folder. Received "
-                f"{strangers} in {folder}. Make the image set again."
+        unsafe = [shard for shard in manifest["shards"] if not _SHARD_NAME.fullmatch(shard)]
+        if unsafe:
+            raise UnsafeFileError(
+                f"Unsafe shard names in `{MANIFEST}` of {folder}: {unsafe}. They could lead out of the folder; shards "
+                "are named `images-NNNNN-of-NNNNN.zip`. Make the image set again."
             )
         missing = [shard for shard in manifest["shards"] if not (folder / shard).is_file()]
         if missing:
-            raise ValueError(
-                f"The image set {folder} must hold every shard of its `{MANIFEST}`. Missing: {', '.join(missing)}. "
-                "Fetch it again."
+            raise CorruptFileError(
+                f"The image set {folder} is incomplete. Missing: {', '.join(missing)}. Fetch it again."
             )
-        known = {f.name for f in fields(ImageRow)}
+        known = {f.name for f in fields(ImageRow)}  # columns that a later version adds are ignored
         with (folder / INDEX).open(newline="", encoding="utf-8") as file:
             rows = tuple(
                 ImageRow(**{key: value for key, value in row.items() if key in known}) for row in csv.DictReader(file)
             )
         if any(row.shard not in manifest["shards"] for row in rows):
-            raise ValueError(
-                f"`{INDEX}` must name no file but the shards of `{MANIFEST}`. That of {folder} names another. "
-                "Make the image set again."
+            raise UnsafeFileError(
+                f"`{INDEX}` in {folder} names a file that is not a shard in `{MANIFEST}`. Make the image set again."
             )
+        # Otherwise a truncated index would go unnoticed, because each of its lines is a valid row.
         counts = Counter(row.label for row in rows)
         if counts != Counter({k: v for k, v in manifest["counts"].items() if v}):
-            raise ValueError(
-                f"`{INDEX}` must list the images that `{MANIFEST}` counts: {manifest['counts']}. "
-                f"Received {dict(counts)} in {folder}. Fetch or make it again."
+            raise CorruptFileError(
+                f"`{INDEX}` and `{MANIFEST}` in {folder} count different images: {dict(counts)} and "
+                f"{manifest['counts']}. Fetch or make the image set again."
             )
         return cls(
             path=folder,
@@ -143,9 +144,9 @@ class ImageSet:
     def _from_plain_folder(cls, folder: Path) -> "ImageSet":
         labels = sorted(p.name for p in folder.iterdir() if p.is_dir() and any(p.glob("*.png")))
         if len(labels) != 2:
-            raise ValueError(
-                f"An image set is a folder with `{MANIFEST}`, or a plain folder with one sub-folder of PNG files for "
-                f"each of two classes. Received {folder}, which has {len(labels)} such sub-folders: {labels}. "
+            raise WrongArtifactError(
+                f"{folder} is not an image set: it contains no `{MANIFEST}`. A plain folder is read too, with one "
+                f"subfolder of PNG files for each of two classes; this one has {len(labels)} of them: {labels}. "
                 "Make an image set with `prepare_images`."
             )
         rows: list[ImageRow] = []
@@ -155,9 +156,9 @@ class ImageSet:
             shapes[image.shape] += 1
             rows.append(ImageRow("", path.relative_to(folder).as_posix(), path.parent.name, pixel_hash(image)))
         if len(shapes) > 1:
-            raise ValueError(
-                "The images of a plain folder must have one size and one number of channels. Received "
-                f"{dict(shapes)} in {folder}. Make an image set with `prepare_images`."
+            raise WrongArtifactError(
+                f"The images in {folder} differ in size or number of channels: {dict(shapes)}. Make an image set with "
+                "`prepare_images`."
             )
         height, width, channels = next(iter(shapes))
         require_size(height, width)
@@ -168,25 +169,25 @@ class ImageSet:
         return len(self.rows)
 
     def with_label(self, label: str) -> tuple[ImageRow, ...]:
-        """Rows of one class; ValueError where there is no such class."""
+        """Rows of one class; SettingError if there is no such class."""
         if label not in self.classes:
-            raise ValueError(
-                f"`label` must be a class of the image set: {', '.join(self.classes)}. Received label={label!r}."
+            raise SettingError(
+                f"The image set has no class {label!r}. Set `label` to one of its classes: {', '.join(self.classes)}."
             )
         return tuple(row for row in self.rows if row.label == label)
 
     def images(self, rows: Iterable[ImageRow] | None = None) -> Iterator[np.ndarray]:
-        """Stream images, uint8 `(size, size, channels)`, in the order of `rows` (default: all).
+        """Stream images, uint8 `(size, size, channels)`, 0-255, in the order of `rows` (default: all).
 
         Raises:
-            ValueError: An image is damaged, or is not the one that the index promises.
+            CorruptFileError: An image is corrupt, or differs from its hash in the index.
         """
         return (image for _, image in self._checked(rows))
 
     def batches(
         self, batch_size: int, rows: Iterable[ImageRow] | None = None
     ) -> Iterator[tuple[np.ndarray, list[ImageRow]]]:
-        """Stream uint8 `(b, size, size, channels)` with their rows; b is `batch_size`, but for the last batch."""
+        """Stream images, uint8 `(b, size, size, channels)`, 0-255, with their rows; the last batch may be smaller."""
         chosen = list(self.rows if rows is None else rows)
         stream = self.images(chosen)
         for start in range(0, len(chosen), batch_size):
@@ -194,7 +195,7 @@ class ImageSet:
             yield np.stack([next(stream) for _ in part]), part
 
     def pngs(self, rows: Iterable[ImageRow] | None = None) -> Iterator[bytes]:
-        """Stream the encoded images in the order of `rows` (default: all); `Raises` as in `images`."""
+        """Stream the PNG files in the order of `rows` (default: all); `Raises` as in `images`."""
         return (png for png, _ in self._checked(rows))
 
     def training_index(self) -> set[tuple[str, str]]:
@@ -208,13 +209,14 @@ class ImageSet:
         for row, png in zip(chosen, self._pngs(chosen)):
             image = read_png(png, f"{self.path / row.shard}: {row.name}")
             if image.shape != (self.size, self.size, self.channels) or pixel_hash(image) != row.sha256:
-                raise ValueError(
-                    f"Every image must be the one that the index promises. {row.name} of {self.path} has another "
-                    "size or other pixels. Fetch or make the image set again."
+                raise CorruptFileError(
+                    f"{row.name} in {self.path} differs from the index: another size, or other pixels. Fetch or make "
+                    "the image set again."
                 )
             yield png, image
 
     def _pngs(self, rows: Sequence[ImageRow]) -> Iterator[bytes]:
+        # One open archive at a time: opening one reads its directory, and rows usually follow each other in a shard.
         shard, archive = "", None
         try:
             for row in rows:
@@ -232,20 +234,20 @@ class ImageSet:
 
 
 class ImageSetWriter:
-    """Write an image set into a folder, image after image, in constant memory.
+    """Write an image set into a folder, one image at a time, in constant memory.
 
     Args:
-        folder: An existing folder, such as the one of `regan.artifacts.output_folder.writing`.
+        folder: An existing folder, such as that of `regan.artifacts.output_folder.atomic_folder`.
         size: Height and width, a power of two from 32 to 1024, pixels.
         channels: 1 or 3.
         classes: The two class names, the positive one last.
         origin: `real`, `phantom` or `synthetic`.
-        settings: What makes the images; kept in the manifest.
+        settings: Settings that made the images; written to the manifest.
         training_index: (pixel hash, group) of the real images behind synthetic ones.
-        shard_images: Images a shard. At most 64 shards are written: name fewer, larger ones for large sets.
+        shard_images: Images in each shard. At most 64 shards are written, so large sets need a larger number.
     """
 
-    MAX_SHARDS = 64
+    MAX_SHARDS = 64  # Kubeflow downloads an input object by object before a step starts
 
     def __init__(
         self,
@@ -261,11 +263,11 @@ class ImageSetWriter:
     ) -> None:
         require_size(size, size)
         if channels not in (1, 3):
-            raise ValueError(f"`channels` must be 1 (grey) or 3 (RGB). Received channels={channels}.")
+            raise SettingError(f"Unsupported number of channels: {channels}. Set `channels` to 1 (grey) or 3 (RGB).")
         if len(classes) != 2 or len({safe_name(label) for label in classes}) != 2:
-            raise ValueError(
-                "There must be two classes, the positive one last, whose names differ in their letters and digits. "
-                f"Received classes={tuple(classes)}."
+            raise SettingError(
+                f"Unusable classes: {tuple(classes)}. An image set has two, the positive one last, whose names differ "
+                "in their letters and digits."
             )
         self._folder, self._size, self._channels, self._classes = Path(folder), size, channels, tuple(classes)
         self._origin, self._settings, self._training_index = origin, settings, list(training_index)
@@ -295,17 +297,17 @@ class ImageSetWriter:
         psi: str = "",
         png: bytes | None = None,
     ) -> ImageRow:
-        """Add one image, uint8 `(size, size, channels)`; `png` is the same image, encoded, if it is at hand."""
+        """Add one image, uint8 `(size, size, channels)`, 0-255; `png` is the same image if it is encoded already."""
         expected = (self._size, self._size, self._channels)
         if image.dtype != np.uint8 or image.shape != expected:
-            raise ValueError(f"An image must be uint8 {expected}. Received {image.dtype} {image.shape}.")
+            raise ValueError(f"Wrong image: expected uint8 {expected}, received {image.dtype} {image.shape}.")
         row = ImageRow("", "", label, pixel_hash(image), group, source, generator, str(seed), str(psi))
         return self.add_png(encode_png(image) if png is None else png, row)
 
     def add_png(self, png: bytes, row: ImageRow) -> ImageRow:
-        """Add an encoded image of another set; shard and name are given anew, the rest of `row` is kept."""
+        """Add an encoded image of another set. It gets a new shard and name; the other fields of `row` stay."""
         if row.label not in self._classes:
-            raise ValueError(f"`label` must be one of {self._classes}. Received label={row.label!r}.")
+            raise ValueError(f"Unknown label {row.label!r}: the image set has the classes {self._classes}.")
         if self._archive is None or len(self._shard_labels[-1]) >= self._shard_images:
             self._open_shard()
         name = f"{safe_name(row.label)}/{self._numbers[row.label]:06d}.png"
@@ -317,10 +319,10 @@ class ImageSetWriter:
         return added
 
     def _write(self, name: str, data: bytes) -> None:
-        # A fixed date: the same images give the same bytes.
+        # A fixed date, so that the same images give the same bytes; 1980 is the first year that a zip file can hold.
         archive = self._archive
         if archive is None:
-            raise RuntimeError("The writer must be open. Use it in a `with` block.")
+            raise RuntimeError("The writer is not open. Use it in a `with` block.")
         entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
         entry.create_system = 3  # Unix, also on Windows: the same images give the same bytes
         archive.writestr(entry, data)
@@ -329,9 +331,9 @@ class ImageSetWriter:
         self._close_shard()
         if len(self._shard_labels) == self.MAX_SHARDS:
             raise ValueError(
-                f"An image set has at most {self.MAX_SHARDS} shards. Received more than "
-                f"{self.MAX_SHARDS * self._shard_images} images at shard_images={self._shard_images}. "
-                "Raise `shard_images`."
+                f"Too many shards: more than {self.MAX_SHARDS * self._shard_images} images with "
+                f"shard_images={self._shard_images}, and an image set has at most {self.MAX_SHARDS} shards. Raise "
+                "`shard_images`."
             )
         path = self._folder / f".shard-{len(self._shard_labels):05d}"
         self._archive = zipfile.ZipFile(path, "w", zipfile.ZIP_STORED)
@@ -345,6 +347,7 @@ class ImageSetWriter:
             self._archive = None
 
     def _finish(self) -> None:
+        # Names say how many shards there are, which is known only now.
         total = len(self._shard_labels)
         names = [f"images-{number:05d}-of-{total:05d}.zip" for number in range(total)]
         for number, name in enumerate(names):
@@ -367,11 +370,12 @@ class ImageSetWriter:
             "origin": self._origin,
             "settings": self._settings,
         }
+        # The manifest comes last: a folder that contains it is complete.
         (self._folder / MANIFEST).write_text(
             json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8", newline="\n"
         )
 
 
 def safe_name(label: str) -> str:
-    """A folder name for a class: letters, digits, `-`, `_`, and nothing that could leave the folder."""
+    """Folder name of a class: letters, digits, `-` and `_` only, so that it cannot lead out of a folder."""
     return "".join(c if c.isalnum() or c in "-_" else "_" for c in label) or "_"

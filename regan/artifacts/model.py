@@ -1,4 +1,4 @@
-"""Model folders: `model.json`, `weights.safetensors` and the index of what trained the model."""
+"""Model folders: `model.json`, `weights.safetensors` and the index of the training images."""
 
 import csv
 import gzip
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from regan.common.errors import CorruptFileError, NoFilesError, WrongArtifactError
 from regan.common.files import atomic_write, file_hash
 
 FORMAT = 1
@@ -26,20 +27,20 @@ def write_model(
     metadata: Mapping[str, Any],
     training_index: Iterable[tuple[str, str]] = (),
 ) -> None:
-    """Write a model into an existing folder; `model.json` comes last, so a folder with it is whole.
+    """Write a model into an existing folder. `model.json` comes last: a folder that contains it is complete.
 
     Args:
-        folder: Where to write, such as the folder of `regan.artifacts.output_folder.writing`.
+        folder: The folder, such as that of `regan.artifacts.output_folder.atomic_folder`.
         kind: `run`, `generator` or `classifier`.
         weights: Arrays by variable path, or None for a run, whose snapshots hold them.
-        metadata: What `model.json` tells beside kind, format and versions: configuration, classes, metrics...
-        training_index: (pixel hash, group) of every image that trained it or was used to choose it.
+        metadata: Further fields of `model.json` beside kind, format and versions: configuration, classes, metrics...
+        training_index: (pixel hash, group) of every image that trained the model or was used to choose it.
     """
     from safetensors.numpy import save
 
     target = Path(folder)
     if weights is not None:
-        # `save_file` lets nobody but the writer read the file, and steps in containers may be other users.
+        # `save_file` makes a file that only its owner can read, and steps in containers may run as other users.
         contiguous = {name: np.asarray(value, order="C") for name, value in weights.items()}
         (target / WEIGHTS).write_bytes(save(contiguous))
     write_training_index(target, training_index)
@@ -56,41 +57,38 @@ def read_model(folder: str | Path, kind: str | Sequence[str]) -> dict[str, Any]:
         kind: The kind, or kinds, that the caller can use.
 
     Raises:
-        FileNotFoundError: The folder or its `model.json` is missing: it is no model, or an unfinished one.
-        ValueError: It is a model of another kind or format.
+        NoFilesError: The folder or its `model.json` is missing: it is not a model, or an incomplete one.
+        WrongArtifactError: It is a model of another kind or format.
     """
     kinds = (kind,) if isinstance(kind, str) else tuple(kind)
     path = Path(folder) / MODEL
     if not path.is_file():
-        raise FileNotFoundError(
-            f"A {' or '.join(kinds)} is a folder with `{MODEL}`. Received {folder}, which has none: it is no model, or "
-            "its making was interrupted. Run the step that makes it again."
+        raise NoFilesError(
+            f"{folder} contains no `{MODEL}`: it is not a {' or '.join(kinds)}, or it is incomplete. Run the step that "
+            "makes it again."
         )
     model = json.loads(path.read_text(encoding="utf-8"))
     if model.get("kind") not in kinds or model.get("format") != FORMAT:
-        raise ValueError(
-            f"Expected a model of kind {' or '.join(kinds)} and format {FORMAT}. Received kind={model.get('kind')!r}, "
-            f"format={model.get('format')!r} in {folder}."
+        raise WrongArtifactError(
+            f"{folder} is not a {' or '.join(kinds)} of format {FORMAT}. Received kind={model.get('kind')!r}, "
+            f"format={model.get('format')!r}."
         )
     return model
 
 
 def read_weights(folder: str | Path) -> dict[str, np.ndarray]:
-    """Arrays by variable path; ValueError where the file is damaged."""
+    """Arrays by variable path, with their stored shape and dtype; CorruptFileError if the file cannot be read."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     try:
         return load_file(Path(folder) / WEIGHTS)
     except (SafetensorError, OSError) as error:
-        raise ValueError(
-            f"`{WEIGHTS}` of {folder} must be a whole safetensors file. It cannot be read: {error}. "
-            "Make the model again."
-        ) from error
+        raise CorruptFileError(f"`{WEIGHTS}` in {folder} is corrupt: {error}. Make the model again.") from error
 
 
 def weights_hash(folder: str | Path) -> str:
-    """SHA-256 (hex) of the weight file: the model's name in every table."""
+    """SHA-256 (hexadecimal) of the weight file, which identifies the model in every table."""
     return file_hash(Path(folder) / WEIGHTS)
 
 
@@ -105,16 +103,16 @@ def write_training_index(folder: Path, training_index: Iterable[tuple[str, str]]
 
 
 def read_training_index(folder: str | Path) -> set[tuple[str, str]]:
-    """(pixel hash, group) of every image that trained the model of `folder`; FileNotFoundError without the file."""
+    """(pixel hash, group) of every image that trained the model in `folder`; CorruptFileError without the file."""
     path = Path(folder) / TRAINING_INDEX
     if not path.is_file():
-        raise FileNotFoundError(f"The model folder {folder} must hold `{TRAINING_INDEX}`. Make the model again.")
+        raise CorruptFileError(f"{folder} is incomplete: `{TRAINING_INDEX}` is missing. Make the model again.")
     with gzip.open(path, "rt", newline="", encoding="utf-8") as file:
         return {(row["sha256"], row["group"]) for row in csv.DictReader(file)}
 
 
 def versions() -> dict[str, str]:
-    """Versions of what decides the numbers; libraries that are not installed are left out."""
+    """Versions of the libraries that determine numeric results, those that are installed."""
     found = {}
     for name in ("regan", "keras", "tensorflow", "tensorflow-cpu", "jax", "numpy", "scipy", "scikit-learn", "pillow"):
         try:

@@ -1,18 +1,21 @@
-"""The framework under the networks: gradients, compilation and convolutions, for TensorFlow or JAX.
+"""Framework layer of the networks: gradients, compilation and convolutions, for TensorFlow or JAX.
 
-TensorFlow is the default; `KERAS_BACKEND=jax` in the environment chooses JAX, as it does for Keras itself. Nothing
-outside this package names a framework.
+TensorFlow is the default; the environment variable `KERAS_BACKEND=jax` selects JAX, as it does for Keras itself. No
+module outside this package imports a framework.
 """
 
 import os
 from collections.abc import Callable
 from typing import Any
 
+# Both variables are read when Keras and TensorFlow are imported, so they are set before.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 from keras import ops, tree
+
+from regan.common.errors import SettingError
 
 NAME: str = keras.backend.backend()
 
@@ -22,7 +25,7 @@ if NAME == "tensorflow":
         convolve,
         convolve_transposed,
         describe_devices,
-        fused,
+        fuse,
         gpu_memory,
         gradient,
         jit,
@@ -38,7 +41,7 @@ elif NAME == "jax":
         convolve,
         convolve_transposed,
         describe_devices,
-        fused,
+        fuse,
         gpu_memory,
         gradient,
         jit,
@@ -50,8 +53,8 @@ elif NAME == "jax":
     )
 else:
     raise ImportError(
-        f"RaGAN runs on Keras with TensorFlow or JAX. Received KERAS_BACKEND={NAME!r}. "
-        "Set KERAS_BACKEND=tensorflow or KERAS_BACKEND=jax before Python starts."
+        "The Keras backend is not supported: RaGAN runs on TensorFlow or JAX. "
+        f"Received KERAS_BACKEND={NAME!r}. Set KERAS_BACKEND=tensorflow or KERAS_BACKEND=jax before Python starts."
     )
 
 __all__ = [
@@ -61,7 +64,7 @@ __all__ = [
     "convolve",
     "convolve_transposed",
     "describe_devices",
-    "fused",
+    "fuse",
     "gpu_memory",
     "gradient",
     "jit",
@@ -76,67 +79,68 @@ __all__ = [
 
 
 def jit_compile() -> bool | str:
-    """What `keras.Model.compile` is given as `jit_compile`.
+    """Value of `jit_compile` for `keras.Model.compile`.
 
-    XLA everywhere but for small classifiers on a CPU with TensorFlow, whose own convolutions are quicker there:
-    measured 11 against 15 ms of CPU a step, after 4 against 9 s for the first one. JAX without jit would run op by op.
+    XLA everywhere except on a CPU with TensorFlow, whose own convolutions are faster there: for a small classifier, 11
+    instead of 15 ms of CPU per step, and 4 instead of 9 s for the first one. JAX without jit would run op by op.
     """
     return False if NAME == "tensorflow" and not keras.distribution.list_devices("gpu") else "auto"
 
 
 class OneDevice:
-    """The methods of `Replicas` where there is one."""
+    """The methods of `Replicas` for a single device, without its overhead."""
 
     num = 1
 
     def copies(self, values: Any) -> Any:
-        """A nest of tensors."""
+        """Convert a nest of arrays of any shape to tensors."""
         return tree.map_structure(ops.convert_to_tensor, values)
 
     def shares(self, batch: Any) -> Any:
-        """A nest of tensors."""
+        """Convert a nest of arrays `(n, ...)` to tensors."""
         return tree.map_structure(ops.convert_to_tensor, batch)
 
     def mean(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """`function`, compiled."""
+        """Compile a function."""
         return jit(function)
 
     def each(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """`function`, which has no convolutions, compiled."""
-        return fused(function)
+        """Compile a function without convolutions."""
+        return fuse(function)
 
     def first(self, values: Any) -> Any:
-        """The same values."""
+        """Return the values unchanged."""
         return values
 
 
 def replicate(devices: int, batch_size: int) -> OneDevice | Replicas:
-    """The devices that share each batch.
+    """Select the devices that share each batch.
 
-    A share must be a multiple of 4 images, the group of the minibatch deviation. Device r is given the samples `r::n`,
-    so that the groups are those of one device.
+    A share must be a multiple of 4 images, the group size of the minibatch standard deviation. Device r gets the
+    samples `r::n`, so that the groups, which are interleaved, are the same as on one device.
 
     Args:
-        devices: How many; 0 = as many of the visible ones as can share the batch.
-        batch_size: Images that they share.
+        devices: Number of devices; 0 = as many of the visible ones as can share the batch.
+        batch_size: Images per batch.
 
     Raises:
-        ValueError: There are fewer, or they cannot share the batch.
+        SettingError: There are fewer devices, or they cannot share the batch.
     """
     visible = num_devices()
     if not 0 <= devices <= visible:
-        raise ValueError(
-            f"`devices` must be 0, for all, or up to the number of devices that {NAME} sees, {visible}. Received "
+        raise SettingError(
+            f"`devices` must be 0 (all) to {visible}, the number of devices visible to {NAME}. Received "
             f"devices={devices}."
         )
     if devices and batch_size % (4 * devices):
-        raise ValueError(
+        raise SettingError(
             "`devices` must divide the batch into shares of a multiple of 4 images. Received "
-            f"devices={devices} for batch_size={batch_size}. Take {_largest_number(devices, batch_size)}."
+            f"devices={devices} for batch_size={batch_size}. Use {_largest_number(devices, batch_size)}."
         )
     num = devices or _largest_number(visible, batch_size)
     return Replicas(num) if num > 1 else OneDevice()
 
 
 def _largest_number(most: int, batch_size: int) -> int:
+    # One device can always take a batch, whatever its size.
     return max(num for num in range(1, most + 1) if num == 1 or batch_size % (4 * num) == 0)

@@ -1,4 +1,4 @@
-"""Gradients, compilation and convolutions on TensorFlow."""
+"""Gradients, compilation and convolutions with TensorFlow."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +11,7 @@ Function = Callable[..., Any]
 
 
 def gradient(function: Function) -> Function:
-    """Gradient of a scalar function by its only argument; may be differentiated again."""
+    """Return the gradient of a scalar function by its only argument; it can be differentiated again."""
 
     def differentiate(x: Any) -> Any:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -23,11 +23,11 @@ def gradient(function: Function) -> Function:
 
 
 def value_and_gradient(function: Function) -> Function:
-    """Values and gradient of `function(parameters, *rest) -> (loss, figures)` by its first argument.
+    """Return values and gradient of `function(parameters, *rest) -> (loss, figures)` by its first argument.
 
     Returns:
-        A function that gives `((loss, figures), gradients)`; the gradients have the structure of `parameters`, and are
-        zero where the loss does not depend on one.
+        A function that returns `((loss, figures), gradients)`; the gradients have structure and shapes of `parameters`,
+        and are zero for parameters that the loss does not depend on.
     """
 
     def differentiate(parameters: Any, *rest: Any) -> tuple[tuple[Any, Any], Any]:
@@ -41,31 +41,36 @@ def value_and_gradient(function: Function) -> Function:
 
 
 def jit(function: Function) -> Function:
-    """`function`, compiled on its first call; a pure function of tensors, or nests of them, of fixed shapes.
+    """Compile a pure function of tensors, or nests of them, of fixed shapes, on its first call.
 
-    On a GPU by XLA. On a CPU it is a graph of TensorFlow's own operations, whose convolutions (oneDNN) are quicker
-    than XLA's, and only the parts that are `fused` are compiled by XLA.
+    On a GPU with XLA. On a CPU as a graph of TensorFlow's own operations, whose convolutions (oneDNN) are faster than
+    XLA's; only functions passed to `fuse` are compiled with XLA (ADR 16).
     """
     return tf.function(function, jit_compile=bool(tf.config.list_physical_devices("GPU")), autograph=False)
 
 
-def fused(function: Function) -> Function:
-    """As `jit`, for functions without convolutions: XLA makes as few passes over their memory as it can."""
+def fuse(function: Function) -> Function:
+    """Compile a function without convolutions with XLA, which fuses its operations into few passes over memory."""
     return tf.function(function, jit_compile=True, autograph=False)
 
 
-def _fused_in_graphs(function: Function) -> Function:
-    compiled = fused(function)
+def _fuse_in_graphs(function: Function) -> Function:
+    # Compiling pays off within a larger graph only; called eagerly, for single shapes, it would cost seconds.
+    compiled = fuse(function)
     return lambda x: function(x) if tf.executing_eagerly() else compiled(x)
 
 
 def linear_operator(forward: Function, adjoint: Function) -> tuple[Function, Function]:
-    """A linear operator and its adjoint, each with the other as its gradient.
+    """Make a linear operator and its adjoint, each with the other as its gradient.
 
-    The pair is closed under differentiation of any order, so that gradients of gradients cost what the operators cost.
+    The pair is closed under differentiation of any order, so that gradients of gradients cost as much as the operators.
+
+    Args:
+        forward: Linear function of one tensor.
+        adjoint: Its adjoint.
     """
 
-    forward, adjoint = _fused_in_graphs(forward), _fused_in_graphs(adjoint)
+    forward, adjoint = _fuse_in_graphs(forward), _fuse_in_graphs(adjoint)
 
     @tf.custom_gradient
     def apply(x: Any) -> tuple[Any, Function]:
@@ -79,10 +84,10 @@ def linear_operator(forward: Function, adjoint: Function) -> tuple[Function, Fun
 
 
 def leaky_relu(x: Any, slope: float) -> Any:
-    """`x` where it is positive, else `slope` times it.
+    """Leaky ReLU of a tensor of any shape; the gradient at 0 is `slope`.
 
-    The gradient is read off the output, whose sign is that of `x`, so that TensorFlow may join the rectifier to the
-    convolution before it and need not keep `x`.
+    The gradient is computed from the output, whose sign is that of `x`, so that TensorFlow can fuse the activation with
+    the convolution before it and need not store `x`.
     """
 
     @tf.custom_gradient
@@ -99,7 +104,7 @@ def leaky_relu(x: Any, slope: float) -> Any:
 
 
 def convolve(x: Any, kernel: Any, stride: int = 1) -> Any:
-    """Convolution of `(n, h, w, c_in)` with `(k, k, c_in, c_out)`: same size at stride 1, no padding at stride 2."""
+    """Convolve `(n, h, w, c_in)` with `(k, k, c_in, c_out)`: same size at stride 1, no padding at stride 2."""
     return tf.nn.conv2d(x, kernel, stride, "SAME" if stride == 1 else "VALID")
 
 
@@ -108,15 +113,16 @@ def convolve_transposed(x: Any, kernel: Any) -> Any:
 
     Pixel `(i, j)` of `x` adds `kernel[a, b]` times itself to pixel `(2i + a, 2j + b)`.
     """
+    # TensorFlow takes the kernel of the convolution whose gradient this is, (k, k, c_out, c_in).
     num, height, width, _ = x.shape
     shape = (num, 2 * height + 1, 2 * width + 1, kernel.shape[-1])
     return tf.nn.conv2d_transpose(x, tf.transpose(kernel, (0, 1, 3, 2)), shape, 2, "VALID")
 
 
 def keep_compiled(folder: Path) -> None:
-    """Nothing: TensorFlow's cache of compiled functions ends the process when an entry is cut short.
+    """Do nothing: TensorFlow's cache of compiled functions ends the process if an entry is incomplete.
 
-    It is set by `TF_XLA_FLAGS=--tf_xla_persistent_cache_directory=...` before Python starts.
+    Users can enable it with `TF_XLA_FLAGS=--tf_xla_persistent_cache_directory=...` before Python starts.
     """
     del folder
 
@@ -125,7 +131,7 @@ class Replicas:
     """Several devices, each with a copy of the state and its share of the batch.
 
     Args:
-        num: How many of the visible ones.
+        num: Number of devices, the first of the visible ones.
     """
 
     def __init__(self, num: int) -> None:
@@ -134,16 +140,17 @@ class Replicas:
         self._strategy = tf.distribute.MirroredStrategy(self._devices)
 
     def copies(self, values: Any) -> Any:
-        """A nest of tensors, the same on every device."""
-        return tf.nest.map_structure(lambda x: self._placed([x] * self.num), values)
+        """Copy a nest of arrays of any shape to every device."""
+        return tf.nest.map_structure(lambda x: self._place([x] * self.num), values)
 
     def shares(self, batch: Any) -> Any:
-        """A nest of arrays `(n, ...)`, of which device r holds the samples `r::num`; what has no axes goes to all."""
+        """Distribute a nest of arrays `(n, ...)`: device r gets the samples `r::num`; scalars go to every device."""
         return tf.nest.map_structure(
-            lambda x: self._placed([x[r :: self.num] if np.ndim(x) else x for r in range(self.num)]), batch
+            lambda x: self._place([x[r :: self.num] if np.ndim(x) else x for r in range(self.num)]), batch
         )
 
-    def _placed(self, values: list[Any]) -> Any:
+    def _place(self, values: list[Any]) -> Any:
+        # `identity` copies each value to its device now, not when a step first reads it.
         tensors = []
         for device, value in zip(self._devices, values, strict=True):
             with tf.device(device):
@@ -153,26 +160,26 @@ class Replicas:
         )
 
     def mean(self, function: Function) -> Function:
-        """`function(*state, batch)` of each device's share, compiled; its results are averaged over the devices."""
-        # XLA has no sum over the strategy's devices, so it is made between compiled functions.
+        """Compile `function(*state, batch)` for the share of each device; its results are averaged over the devices."""
+        # XLA cannot compile the all-reduce of a strategy, so it is done between compiled functions.
         compiled = jit(function)
 
-        def averaged(*arguments: Any) -> Any:
+        def mean_over_devices(*arguments: Any) -> Any:
             values = compiled(*arguments)
             means = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, tf.nest.flatten(values))
             return tf.nest.pack_sequence_as(values, means)
 
-        return self._on_all(averaged)
+        return self._on_all(mean_over_devices)
 
     def each(self, function: Function) -> Function:
-        """`function` of values that are the same on every device, and without convolutions, compiled."""
-        return self._on_all(fused(function))
+        """Compile a function, without convolutions, of values that are the same on every device."""
+        return self._on_all(fuse(function))
 
     def _on_all(self, function: Function) -> Function:
         return tf.function(lambda *arguments: self._strategy.run(function, args=arguments), autograph=False)
 
     def first(self, values: Any) -> Any:
-        """The tensors of one device, of a nest that is the same on all."""
+        """Return the tensors of one device, from a nest that is the same on all."""
         return tf.nest.map_structure(lambda x: self._strategy.experimental_local_results(x)[0], values)
 
 
@@ -181,19 +188,19 @@ def _devices() -> list[Any]:
 
 
 def num_devices() -> int:
-    """Devices that can compute side by side."""
+    """Number of devices that can compute in parallel."""
     return len(_devices())
 
 
 def gpu_memory() -> int:
-    """Bytes used on the first GPU at the most so far; 0 without one."""
+    """Peak of bytes in use on the first GPU so far; 0 without a GPU."""
     if not tf.config.list_logical_devices("GPU"):
         return 0
     return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
 
 
 def describe_devices() -> str:
-    """The devices that compute, in words."""
+    """Names of the devices that compute."""
     gpus = tf.config.list_physical_devices("GPU")
     names = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
     return ", ".join(names) if names else "CPU"

@@ -1,1 +1,1 @@
-"""Classifiers of two classes: networks, training, prediction, and the rules that filter synthetic images."""
+"""Binary classifiers: networks, training, prediction, and the rules that filter synthetic images."""

@@ -1,22 +1,23 @@
-"""What validation losses decide: which epoch is the best, when the learning rate falls, when training ends."""
+"""Early stopping and learning-rate schedule, from the validation loss of each epoch."""
 
 import math
 from dataclasses import dataclass
 
+# The two patiences of the reference experiment. Three reductions of the learning rate fit into one early stop.
 PATIENCE = 10  # epochs without a better validation loss before training ends
-PLATEAU_PATIENCE = 3  # ... before the learning rate falls
-_PLATEAU_DELTA = 1e-4  # nats; less than that is no better
+PLATEAU_PATIENCE = 3  # epochs without one before the learning rate is reduced
+_PLATEAU_DELTA = 1e-4  # nats; a smaller improvement does not count, as in Keras' ReduceLROnPlateau
 
 
 @dataclass
-class Watch:
-    """Follows the validation loss from epoch to epoch.
+class EarlyStopping:
+    """Tracks the validation loss from epoch to epoch. Its fields are part of the checkpoint.
 
     Attributes:
-        best: Least loss so far, nats.
+        best: Smallest loss so far, nats.
         since_best: Epochs since then.
-        plateau: Loss that the learning rate is measured by.
-        since_plateau: Epochs since it fell clearly, or since the learning rate did.
+        plateau: Loss that an epoch must improve on to keep the learning rate.
+        since_plateau: Epochs since that improvement, or since the last reduction of the learning rate.
     """
 
     best: float = math.inf
@@ -24,11 +25,14 @@ class Watch:
     plateau: float = math.inf
     since_plateau: int = 0
 
-    def note(self, loss: float) -> tuple[bool, bool]:
-        """Note the loss of an epoch.
+    def update(self, loss: float) -> tuple[bool, bool]:
+        """Add the loss of an epoch.
+
+        Args:
+            loss: Validation loss, nats.
 
         Returns:
-            Whether it is the best so far; whether the learning rate falls.
+            Whether it is the best so far; whether to reduce the learning rate.
         """
         is_best = loss < self.best
         self.best, self.since_best = (loss, 0) if is_best else (self.best, self.since_best + 1)
@@ -42,6 +46,6 @@ class Watch:
         return is_best, falls
 
     @property
-    def ends(self) -> bool:
-        """Whether training has gone on for long without a better epoch."""
+    def should_stop(self) -> bool:
+        """Whether `PATIENCE` epochs have passed without a better one."""
         return self.since_best >= PATIENCE

@@ -1,4 +1,4 @@
-"""The decision threshold of a classifier, and the figures of its answers on labelled images."""
+"""Decision threshold of a classifier, and the figures of its predictions on labelled images."""
 
 from dataclasses import dataclass
 
@@ -6,20 +6,22 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.metrics import brier_score_loss, roc_auc_score, roc_curve
 
+from regan.common.errors import TooFewImagesError
+
 
 def youden_threshold(probabilities: ArrayLike, positive: ArrayLike) -> float:
     """Threshold with the greatest Youden index J = sensitivity + specificity - 1.
 
-    An image is called positive when its probability is at least the threshold. Candidates lie midway between
-    neighbouring probabilities, and at 0.5. Where several have the same J, the one nearest to 0.5 is taken, and of two
-    equally near ones the lower, which misses fewer findings; so 0.5 stays where it separates the classes.
+    An image is called positive if its probability is at least the threshold. Candidates are the midpoints between
+    neighbouring probabilities, and 0.5. Of several with the same J the one nearest to 0.5 is chosen, and of two equally
+    near ones the lower, which misses fewer findings; so 0.5 is kept wherever it separates the classes.
 
     Args:
-        probabilities: Of the positive class, float64 `(n,)`, 0 to 1.
-        positive: bool `(n,)`, with images of both classes.
+        probabilities: Probability of the positive class, float64 `(n,)`, 0 to 1.
+        positive: True labels, bool `(n,)`, with images of both classes.
 
     Returns:
-        A number from 0 to 1.
+        The threshold, 0 to 1.
 
     References:
         Youden, Index for rating diagnostic tests, Cancer 3 (1950).
@@ -28,9 +30,10 @@ def youden_threshold(probabilities: ArrayLike, positive: ArrayLike) -> float:
     found, others = np.sort(scores[is_positive]), np.sort(scores[~is_positive])
     values = np.unique(scores)
     candidates = np.append((values[:-1] + values[1:]) / 2, 0.5)
+    # By binary search in the sorted scores, for all candidates at once: positives at or above, negatives below.
     num_found = len(found) - np.searchsorted(found, candidates)
     num_cleared = np.searchsorted(others, candidates)
-    # J as a fraction of integers: equal J stay equal.
+    # (J + 1) times the number of images of each class: integers, so that equal J compare as equal.
     j = num_found * len(others) + num_cleared * len(found)
     best = candidates[j == j.max()]
     nearest = np.abs(best - 0.5)
@@ -43,15 +46,15 @@ class Figures:
 
     Attributes:
         auc: Area under the ROC curve.
-        accuracy: Share of right answers.
+        accuracy: Share of correct decisions.
         sensitivity: Share of positive images that were called positive.
         specificity: Share of negative images that were called negative.
         true_positive: Number of positive images called positive.
         false_negative: Number of positive images called negative.
         true_negative: Number of negative images called negative.
         false_positive: Number of negative images called positive.
-        threshold: An image was called positive when its probability was at least this.
-        brier: Mean squared difference of probability and truth; 0 is best.
+        threshold: An image was called positive if its probability was at least this.
+        brier: Brier score, the mean squared difference of probability and label; 0 is best.
     """
 
     auc: float
@@ -67,26 +70,26 @@ class Figures:
 
 
 def measure(probabilities: ArrayLike, positive: ArrayLike, threshold: float) -> Figures:
-    """Measure answers against the truth.
+    """Compare predictions with the true labels.
 
     Args:
-        probabilities: Of the positive class, `(n,)`, 0 to 1.
-        positive: bool `(n,)`, with images of both classes.
-        threshold: An image is called positive when its probability is at least this.
+        probabilities: Probability of the positive class, float64 `(n,)`, 0 to 1.
+        positive: True labels, bool `(n,)`, with images of both classes.
+        threshold: An image is called positive if its probability is at least this.
 
     Returns:
         AUC, rates and counts, and the Brier score.
 
     Raises:
-        ValueError: A class has no image.
+        TooFewImagesError: A class has no image.
 
     References:
         Brier, Verification of forecasts expressed in terms of probability, Monthly Weather Review 78 (1950).
     """
     scores, truth = np.asarray(probabilities, np.float64), np.asarray(positive, bool)
     if truth.all() or not truth.any():
-        raise ValueError(
-            f"Images of both classes are needed. Received {truth.sum()} positive and {(~truth).sum()} negative ones."
+        raise TooFewImagesError(
+            f"A class has no images. Received {truth.sum()} positive and {(~truth).sum()} negative ones."
         )
     called = scores >= threshold
     true_positive, true_negative = int((called & truth).sum()), int((~called & ~truth).sum())
@@ -106,6 +109,14 @@ def measure(probabilities: ArrayLike, positive: ArrayLike, threshold: float) -> 
 
 
 def roc_points(probabilities: ArrayLike, positive: ArrayLike) -> tuple[list[float], list[float]]:
-    """Points of the ROC curve from (0, 0) to (1, 1): false positive rates, sensitivities."""
+    """Points of the ROC curve from (0, 0) to (1, 1).
+
+    Args:
+        probabilities: Probability of the positive class, `(n,)`, 0 to 1.
+        positive: True labels, bool `(n,)`.
+
+    Returns:
+        False positive rates and sensitivities, 0 to 1, both ascending.
+    """
     false_positive_rate, sensitivity, _ = roc_curve(np.asarray(positive, bool), np.asarray(probabilities, np.float64))
     return false_positive_rate.tolist(), sensitivity.tolist()

@@ -1,4 +1,4 @@
-"""Networks of a classifier: built from a configuration, stored as arrays, never as code."""
+"""Networks of a classifier: built from a configuration and stored as arrays, never as code."""
 
 import re
 import sys
@@ -11,6 +11,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from regan.common.errors import CorruptFileError, SettingError
+
 SMALL = "small"
 SCALINGS = ("backbone", "unit")
 NUM_CLASSES = 2
@@ -20,16 +22,16 @@ _PENULTIMATE, _LAST = "features", "probabilities"
 
 @dataclass(frozen=True)
 class Configuration:
-    """All that it takes to build the network again.
+    """All settings that are needed to build the network again.
 
     Attributes:
-        backbone: `small` (ours, for small images) or a network of keras.applications, such as `InceptionResNetV2`.
+        backbone: `small` (our network for small images) or one of keras.applications, such as `InceptionResNetV2`.
         size: Height and width of the images, pixels.
         channels: 1 (grey) or 3 (RGB).
-        scaling: What the backbone sees of 0-255: `backbone`, the range that its published weights expect, or `unit`,
-            [0, 1], as the reference experiment fed it.
-        last_layer: Layer of the backbone that feeds the head; empty means its last one. Not empty where a weight file
-            ends before the network does.
+        scaling: Input range of the backbone: `backbone`, the range that its pretrained weights expect, or `unit`,
+            0 to 1, as in the reference experiment.
+        last_layer: Layer of the backbone that feeds the head; empty = its last one. Set when a weight file contains the
+            first layers only.
     """
 
     backbone: str
@@ -40,20 +42,20 @@ class Configuration:
 
     def __post_init__(self) -> None:
         if self.backbone != SMALL and self.backbone not in application_names():
-            raise ValueError(
+            raise SettingError(
                 f"`backbone` must be `{SMALL}` or one of keras.applications: {', '.join(application_names())}. "
                 f"Received backbone={self.backbone!r}."
             )
         if self.scaling not in SCALINGS:
-            raise ValueError(f"`scaling` must be one of {', '.join(SCALINGS)}. Received scaling={self.scaling!r}.")
+            raise SettingError(f"`scaling` must be one of {', '.join(SCALINGS)}. Received scaling={self.scaling!r}.")
 
     def to_dict(self) -> dict[str, Any]:
-        """For `model.json`; `Configuration(**...)` reads it back."""
+        """Return the values for `model.json`; `Configuration(**...)` reads them."""
         return asdict(self)
 
 
 def application_names() -> tuple[str, ...]:
-    """Names of the networks that keras.applications builds."""
+    """Return the names of the networks of keras.applications."""
     return tuple(name for name in dir(keras.applications) if name[0].isupper())
 
 
@@ -61,14 +63,14 @@ def build_backbone(configuration: Configuration) -> keras.Model:
     """Build a network of keras.applications without its head and with random weights.
 
     Raises:
-        ValueError: The network cannot take images of this size.
+        SettingError: The network cannot take images of this size.
     """
     constructor = getattr(keras.applications, configuration.backbone)
     shape = (configuration.size, configuration.size, 3)
     try:
         whole = constructor(include_top=False, weights=None, input_shape=shape)
     except ValueError as error:
-        raise ValueError(
+        raise SettingError(
             f"{configuration.backbone} cannot take images of {configuration.size} x {configuration.size}: {error} "
             f'Use `backbone="{SMALL}"`, or prepare larger images.'
         ) from error
@@ -81,8 +83,8 @@ def build_network(configuration: Configuration, backbone: keras.Model | None = N
     """Build the network from scaled images to the probabilities of the two classes.
 
     Args:
-        configuration: What to build.
-        backbone: What `build_backbone` made, when it has weights already.
+        configuration: Configuration of the network.
+        backbone: Model of `build_backbone`, if it has weights already.
 
     Returns:
         Model from float32 `(n, size, size, 3)` (`small`: its own channels) to float32 `(n, 2)`, the positive class
@@ -92,25 +94,29 @@ def build_network(configuration: Configuration, backbone: keras.Model | None = N
         return _small_network(configuration)
     backbone = backbone or build_backbone(configuration)
     pooled = layers.GlobalAveragePooling2D(name="pooled")(backbone.output)
-    return _with_head(backbone.input, pooled, num_hidden=1024)
+    # 1024 hidden units as in the reference experiment.
+    return _add_head(backbone.input, pooled, num_hidden=1024)
 
 
 def from_pixels(configuration: Configuration, network: keras.Model) -> keras.Model:
-    """Put the scaling in front of a network, so that it takes uint8 `(n, size, size, channels)`, 0-255."""
+    """Put the scaling in front of a network, so that it takes uint8 `(n, size, size, channels)`, 0-255.
+
+    The scaling is a part of the model, so training and prediction cannot scale differently.
+    """
     shape = (configuration.size, configuration.size, configuration.channels)
     pixels = layers.Input(shape, dtype="uint8", name="pixels")
     return keras.Model(pixels, network(PixelScaling(configuration, name="scaled")(pixels)))
 
 
-def penultimate(model: keras.Model) -> keras.Model:
-    """Take a model of `from_pixels` to the layer before its last: float32 `(n, d)`."""
+def feature_model(model: keras.Model) -> keras.Model:
+    """Return a model of `from_pixels` up to the layer before its last: float32 `(n, d)`."""
     network = model.layers[-1]
     inner = keras.Model(network.input, network.get_layer(_PENULTIMATE).output)
     return keras.Model(model.input, inner(model.get_layer("scaled").output))
 
 
 class PixelScaling(layers.Layer):
-    """Pixels 0-255 as a backbone expects them; grey becomes RGB for networks of keras.applications."""
+    """Scales pixels 0-255 to the input range of a backbone; repeats grey as RGB for networks of keras.applications."""
 
     def __init__(self, configuration: Configuration, **kwargs: Any) -> None:
         super().__init__(trainable=False, **kwargs)
@@ -118,16 +124,16 @@ class PixelScaling(layers.Layer):
         self._scale = _scaling(configuration)
 
     def call(self, pixels: Any) -> Any:
-        """Scale uint8 `(n, size, size, channels)`."""
+        """Scale uint8 `(n, size, size, channels)` to float32 `(n, size, size, channels or 3)`."""
         values = ops.cast(pixels, self.compute_dtype)
         return self._scale(ops.repeat(values, self._repeats, axis=-1) if self._repeats > 1 else values)
 
 
 def freeze_like_reference(network: keras.Model) -> None:
-    """Freeze the backbone but for its last five layers and all batch normalisation.
+    """Freeze the backbone except its last five layers and all batch normalisation.
 
-    For InceptionResNetV2 that is `layers[:775]`, as in the reference experiment. A frozen batch-normalisation layer
-    would run in inference mode, so none is frozen.
+    For InceptionResNetV2 that is `layers[:775]`, as in the reference experiment. Batch normalisation is not frozen
+    there either: Keras would run it in inference mode.
     """
     head = network.layers.index(network.get_layer("pooled"))
     for layer in network.layers[: head - 5]:
@@ -135,31 +141,35 @@ def freeze_like_reference(network: keras.Model) -> None:
 
 
 def network_weights(network: keras.Model) -> dict[str, np.ndarray]:
-    """Arrays by variable path."""
+    """Return the weights by variable path, float32, kernels `(k, k, maps, filters)`."""
     return {path: np.asarray(ops.convert_to_numpy(variable)) for path, variable in _variables(network).items()}
 
 
 def set_network_weights(network: keras.Model, weights: Mapping[str, np.ndarray]) -> None:
-    """Put back what `network_weights` gave.
+    """Assign the weights of `network_weights`.
+
+    Args:
+        network: Network to change.
+        weights: Arrays by variable path, float32, in the shapes of the network, such as `(k, k, maps, filters)`.
 
     Raises:
-        ValueError: Names or shapes are not those of the network.
+        CorruptFileError: Names or shapes differ from those of the network.
     """
     variables = _variables(network)
     expected = {path: tuple(variable.shape) for path, variable in variables.items()}
     received = {path: tuple(value.shape) for path, value in weights.items()}
     if expected != received:
         different = sorted(set(expected.items()) ^ set(received.items()))
-        raise ValueError(
-            f"The weights must fit the network of `model.json`. {len(different)} entries differ, first "
-            f"{different[:2]}. The model was changed, or written by another version of Keras: train it again."
+        raise CorruptFileError(
+            f"The weights do not match the network of `model.json`: {len(different)} entries differ, first "
+            f"{different[:2]}. The model was changed, or written with another version of Keras. Train it again."
         )
     for path, variable in variables.items():
         variable.assign(weights[path])
 
 
 def container_names(all_layers: Iterable[keras.layers.Layer]) -> list[str]:
-    """Names by class and order (`conv2d`, `conv2d_1`, ...), as Keras' weight files call layers."""
+    """Return the names of layers in Keras' weight files: by class and order (`conv2d`, `conv2d_1`, ...)."""
     seen: Counter[str] = Counter()
     names = []
     for layer in all_layers:
@@ -170,7 +180,7 @@ def container_names(all_layers: Iterable[keras.layers.Layer]) -> list[str]:
 
 
 def _variables(network: keras.Model) -> dict[str, keras.Variable]:
-    """Variables by path. Layers that Keras numbers (`conv2d_203`: how many this process had made) are counted anew."""
+    """Variables by path. Automatic names (`conv2d_203`) are renumbered: Keras counts all layers of the process."""
     seen: Counter[str] = Counter()
     found = {}
     for layer in network.layers:
@@ -185,28 +195,29 @@ def _variables(network: keras.Model) -> dict[str, keras.Variable]:
 
 
 def _small_network(configuration: Configuration) -> keras.Model:
-    """Pairs of convolutions down to 4 x 4, the first of each halving the picture.
+    """Pairs of convolutions down to 4 x 4; the first of each pair halves the image.
 
-    Sized for a laptop: at 32 x 32 an image costs 0.6 million multiplications. Measured on phantom images (390 a class,
-    three seeds), the test AUC is .991, with single convolutions of twice the width .942.
+    Sized for a laptop: at 32 x 32 an image costs 0.6 million multiplications. Measured on phantom images (390 per
+    class, three seeds), the test AUC is .991; with single convolutions of twice the width it is .942.
     """
     shape = (configuration.size, configuration.size, configuration.channels)
     inputs = layers.Input(shape, name="scaled_pixels")
+    # Maps double while height and width are halved, so that all levels cost about the same; 128 bound the parameters.
     x, maps, resolution = inputs, 8, configuration.size
     while resolution > 4:
-        x = _convolved(_convolved(x, maps, strides=2), maps, strides=1)
+        x = _convolution_block(_convolution_block(x, maps, strides=2), maps, strides=1)
         maps, resolution = min(2 * maps, 128), resolution // 2
-    return _with_head(inputs, layers.GlobalAveragePooling2D(name="pooled")(x), num_hidden=64)
+    return _add_head(inputs, layers.GlobalAveragePooling2D(name="pooled")(x), num_hidden=64)
 
 
-def _convolved(x: Any, maps: int, strides: int) -> Any:
+def _convolution_block(x: Any, maps: int, strides: int) -> Any:
     x = layers.Conv2D(maps, 3, strides=strides, padding="same", use_bias=False)(x)
-    # A momentum of .99 would need hundreds of steps before validation sees what training sees.
+    # With Keras' default momentum of .99, the running statistics that validation uses would lag by hundreds of steps.
     x = layers.BatchNormalization(momentum=0.9)(x)
     return layers.ReLU()(x)
 
 
-def _with_head(inputs: Any, pooled: Any, num_hidden: int) -> keras.Model:
+def _add_head(inputs: Any, pooled: Any, num_hidden: int) -> keras.Model:
     features = layers.Dense(num_hidden, activation="relu", name=_PENULTIMATE)(pooled)
     return keras.Model(inputs, layers.Dense(NUM_CLASSES, activation="softmax", name=_LAST)(features))
 
@@ -216,10 +227,12 @@ def _scaling(configuration: Configuration) -> Callable[[Any], Any]:
         return lambda pixels: pixels / 255.0
     if configuration.backbone == SMALL:
         return lambda pixels: pixels / 127.5 - 1.0
+    # Each network of keras.applications has its own `preprocess_input`, in the module that defines it.
     constructor = getattr(keras.applications, configuration.backbone)
     return sys.modules[constructor.__module__].preprocess_input
 
 
 def _snake_case(name: str) -> str:
+    # The rule of Keras for automatic names of layers: `Conv2D` is `conv2d`, `BatchNormalization` `batch_normalization`.
     words = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", words).lower()

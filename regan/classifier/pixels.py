@@ -1,4 +1,4 @@
-"""Decoded pixels on disk, and the batches that training takes from them."""
+"""Cache of decoded pixels on disk, and training batches from it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,18 +8,18 @@ import numpy as np
 from regan.artifacts.image_set import ImageSet
 from regan.common.progress import Progress
 
-_MAX_SHIFT = 0.1  # of height and width
+_MAX_SHIFT = 0.1  # share of height and width, as in the reference experiment
 
 
 class PixelCache:
-    """Images of some sets, decoded once into a file that is mapped into memory.
+    """Images of some sets, decoded once into a memory-mapped file.
 
-    Memory stays constant however many images there are, and an epoch costs no decoding. The file takes
-    size x size x channels bytes an image: 9 GB for 140,000 grey images of 256 x 256.
+    Memory stays constant for any number of images, and an epoch needs no decoding. The file takes
+    size x size x channels bytes per image: 9 GB for 140,000 grey images of 256 x 256.
 
     Args:
         sets: Image sets of one size.
-        path: The file to write.
+        path: File to write.
 
     Attributes:
         pixels: uint8 `(n, size, size, channels)`, 0-255.
@@ -41,20 +41,20 @@ class PixelCache:
         return len(self.labels)
 
     def batches(self, batch_size: int = 256) -> list[np.ndarray]:
-        """Views of all pixels in order."""
+        """Views of all images in order, uint8 `(b, size, size, channels)`, b at most `batch_size`."""
         return [self.pixels[start : start + batch_size] for start in range(0, len(self), batch_size)]
 
 
 class TrainingBatches:
     """Shuffled, augmented batches; each is a pure function of the seed and of its number.
 
-    Every batch has the same size, so the network compiles once: the images left over at the end of an epoch, fewer
-    than a batch, wait for the next shuffle.
+    Every batch has the same size, so that the network is compiled once. The images that remain at the end of an epoch,
+    fewer than a batch, are left out of it; the next epoch shuffles all images again.
 
     Args:
-        cache: The training images.
-        batch_size: Images a batch, at most as many as there are.
-        seed: Of shuffle and augmentation.
+        cache: Training images.
+        batch_size: Images per batch, at most the number of images.
+        seed: Seed of shuffle and augmentation.
     """
 
     def __init__(self, cache: PixelCache, batch_size: int, seed: int) -> None:
@@ -62,40 +62,49 @@ class TrainingBatches:
         self._epoch, self._order = -1, np.empty(0, np.int64)
 
     def __len__(self) -> int:
-        """Batches of an epoch."""
+        """Batches per epoch."""
         return len(self._cache) // self._batch_size
 
     def draw(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Images, uint8 `(batch_size, size, size, channels)`, and labels of one batch, counted over all epochs."""
+        """Draw one batch.
+
+        Args:
+            number: Number of the batch, counted over all epochs.
+
+        Returns:
+            Augmented images, uint8 `(batch_size, size, size, channels)`, 0-255, and labels, int64 `(batch_size,)`.
+        """
+        # A generator for each epoch and each batch, so that a resumed training draws the same without the ones before.
         epoch, number = divmod(number, len(self))
         if epoch != self._epoch:
             self._epoch = epoch
             self._order = np.random.default_rng((self._seed, epoch, 0)).permutation(len(self._cache))
         chosen = self._order[number * self._batch_size : (number + 1) * self._batch_size]
         random = np.random.default_rng((self._seed, epoch, 1 + number))
-        return augmented(self._cache.pixels[chosen], random), self._cache.labels[chosen]
+        return augment(self._cache.pixels[chosen], random), self._cache.labels[chosen]
 
 
-def augmented(images: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Shift each image by up to 10 % down and across, and mirror half of them left to right.
+def augment(images: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Shift each image by up to 10 % of its height and width, and flip half of them left to right.
 
-    Shifts are whole pixels, so that speckle is never smoothed; the border pixel is repeated outwards.
+    Shifts are whole pixels, so that interpolation never smooths speckle; the border pixel is repeated outwards.
 
     Args:
         images: uint8 `(n, height, width, channels)`.
-        random: Decides shifts and mirrors.
+        random: Source of random numbers.
 
     Returns:
-        The same shape and dtype.
+        uint8 `(n, height, width, channels)`.
     """
     n, height, width, _ = images.shape
-    rows = _shifted(n, height, random)
-    columns = _shifted(n, width, random)
+    rows = _shift_indices(n, height, random)
+    columns = _shift_indices(n, width, random)
+    # A flip is the reversed order of columns, so shift and flip are one look-up.
     columns = np.where(random.random((n, 1)) < 0.5, columns, columns[:, ::-1])
     return images[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
-def _shifted(n: int, length: int, random: np.random.Generator) -> np.ndarray:
+def _shift_indices(n: int, length: int, random: np.random.Generator) -> np.ndarray:
     most = int(_MAX_SHIFT * length)
     shifts = random.integers(-most, most + 1, (n, 1))
     return np.clip(np.arange(length) + shifts, 0, length - 1)

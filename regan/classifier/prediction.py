@@ -1,4 +1,4 @@
-"""Answers of a trained classifier."""
+"""Predictions of a trained classifier."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,24 +13,24 @@ from regan.artifacts.model import read_model, read_weights, weights_hash
 from regan.classifier.model import (
     Configuration,
     build_network,
+    feature_model,
     from_pixels,
-    penultimate,
     set_network_weights,
 )
 
-_MAX_PIXELS = 4_194_304  # of one batch: 64 images of 256 x 256
+_MAX_PIXELS = 4_194_304  # values of one batch: 64 grey images of 256 x 256
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """A trained classifier of two classes. Load one with `Classifier.load`.
+    """A trained binary classifier. Load one with `Classifier.load`.
 
     Attributes:
-        configuration: What its network is.
+        configuration: Configuration of its network.
         classes: Names of the classes, the positive one last.
-        threshold: An image is called positive when its probability is at least this. Fixed on validation images.
+        threshold: An image is called positive if its probability is at least this. Fixed on validation images.
         hash: SHA-256 of its weight file.
-        network: From scaled images to probabilities of both classes.
+        network: Model from scaled images to the probabilities of both classes.
     """
 
     configuration: Configuration
@@ -41,11 +41,12 @@ class Classifier:
 
     @classmethod
     def load(cls, folder: str | Path) -> "Classifier":
-        """Build the network of a model folder and give it its weights.
+        """Build the network of a model folder and assign its weights.
 
         Raises:
-            FileNotFoundError: The folder holds no model.
-            ValueError: It is no classifier, or its weights do not fit.
+            FileNotFoundError: The folder contains no model.
+            WrongArtifactError: The model is not a classifier.
+            CorruptFileError: The weights do not match the network.
         """
         model = read_model(folder, "classifier")
         configuration = Configuration(**model["configuration"])
@@ -55,7 +56,7 @@ class Classifier:
 
     @property
     def positive_class(self) -> str:
-        """The finding that sensitivity counts."""
+        """The class that sensitivity is about."""
         return self.classes[-1]
 
     @property
@@ -72,7 +73,7 @@ class Classifier:
         """Probability of the positive class.
 
         Args:
-            batches: uint8 `(b, size, size, channels)`, 0-255, of any lengths, which do not change the answer.
+            batches: uint8 `(b, size, size, channels)`, 0-255, of any lengths b, which do not change the result.
 
         Returns:
             float64 `(n,)`.
@@ -80,8 +81,8 @@ class Classifier:
         return positive_probabilities(self._model, batches)
 
     def features(self, batches: Iterable[np.ndarray]) -> np.ndarray:
-        """What the last layer sees, float64 `(n, d)`; `batches` as in `probabilities`."""
-        return _run(penultimate(self._model), batches)
+        """Input of the last layer, float64 `(n, d)`; `batches` as in `probabilities`."""
+        return _run(feature_model(self._model), batches)
 
     @cached_property
     def _model(self) -> keras.Model:
@@ -89,16 +90,25 @@ class Classifier:
 
 
 def positive_probabilities(model: keras.Model, batches: Iterable[np.ndarray]) -> np.ndarray:
-    """Probability of the positive class, float64 `(n,)`, from a model of `from_pixels`."""
+    """Probability of the positive class.
+
+    Args:
+        model: Model of `from_pixels`.
+        batches: uint8 `(b, size, size, channels)`, 0-255.
+
+    Returns:
+        float64 `(n,)`.
+    """
     return _run(model, batches)[:, -1]
 
 
 def _run(model: keras.Model, batches: Iterable[np.ndarray]) -> np.ndarray:
-    """Run images through a model in batches of one shape, so that it compiles once and the caller's do not matter."""
+    """Run a model on batches of one shape, so that it is compiled once and the batches of the caller do not matter."""
+    # The last bits of a result may depend on the shape of its batch; with one shape, they do not.
     shape = model.input_shape[1:]
     batch_size = max(1, min(256, _MAX_PIXELS // int(np.prod(shape))))
-    answers = [np.empty((0, *model.output_shape[1:]), np.float64)]
-    for images in _rebatched(batches, batch_size):
+    answers = [np.empty((0, *model.output_shape[1:]), np.float64)]  # for an empty stream
+    for images in _rebatch(batches, batch_size):
         padded = np.zeros((batch_size, *shape), np.uint8)
         padded[: len(images)] = images
         answer = ops.convert_to_numpy(model.predict_on_batch(padded))
@@ -106,19 +116,19 @@ def _run(model: keras.Model, batches: Iterable[np.ndarray]) -> np.ndarray:
     return np.concatenate(answers)
 
 
-def _rebatched(batches: Iterable[np.ndarray], batch_size: int) -> Iterator[np.ndarray]:
+def _rebatch(batches: Iterable[np.ndarray], batch_size: int) -> Iterator[np.ndarray]:
     waiting: list[np.ndarray] = []
     count = 0
     for batch in batches:
         waiting.append(batch)
         count += len(batch)
         while count >= batch_size:
-            joined = _joined(waiting)
+            joined = _concatenate(waiting)
             yield joined[:batch_size]
             waiting, count = [joined[batch_size:]], count - batch_size
     if count:
-        yield _joined(waiting)
+        yield _concatenate(waiting)
 
 
-def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
+def _concatenate(arrays: Sequence[np.ndarray]) -> np.ndarray:
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)

@@ -1,23 +1,25 @@
-"""Recipes: how a classifier is trained."""
+"""Training recipes of the classifier."""
 
 from dataclasses import dataclass
+
+from regan.common.errors import SettingError
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What sets one way of training apart.
+    """Settings in which the recipes differ.
 
-    All recipes share Adam, cross-entropy, shifts of 10 % and mirrors, early stopping on the validation loss
-    (patience 10) and a learning rate that falls to a tenth on a plateau (patience 3).
+    All recipes share Adam, cross-entropy, shifts of 10 % and flips, early stopping on the validation loss (patience 10)
+    and a learning rate that is divided by ten on a plateau (patience 3).
 
     Attributes:
-        learning_rate: Of Adam, from random weights.
-        tuning_rate: Of Adam, from weights that know images already.
-        scaling: What the backbone sees; see `Configuration.scaling`.
-        freezes_backbone: Whether all but the last layers of the backbone keep their weights.
-        trains_on_validation: Whether the validation images train too.
-        keeps_best: Whether the weights of the best epoch are kept, rather than those of the last.
-        fixes_threshold: Whether the threshold is fixed on validation images, rather than 0.5.
+        learning_rate: Learning rate of Adam from random weights.
+        tuning_rate: Learning rate of Adam from pretrained weights (fine-tuning).
+        scaling: Input range of the backbone; see `Configuration.scaling`.
+        freezes_backbone: Whether the backbone is frozen except its last layers.
+        trains_on_validation: Whether the validation images are used for training too.
+        keeps_best: Whether the weights of the best epoch are kept, instead of those of the last.
+        fixes_threshold: Whether the threshold is fixed on validation images, instead of 0.5.
     """
 
     learning_rate: float
@@ -30,8 +32,8 @@ class Recipe:
 
 
 RECIPES = {
-    # Mends what the reference did: validation images stay out of training, the best epoch is kept, the backbone sees
-    # the range that its weights expect, every layer learns, the threshold is fixed on validation images.
+    # Corrects the reference: validation images are not used for training, the best epoch is kept, the backbone gets the
+    # input range that its weights expect, every layer is trained, the threshold is fixed on validation images.
     "standard": Recipe(
         learning_rate=1e-3,
         tuning_rate=1e-4,
@@ -41,7 +43,7 @@ RECIPES = {
         keeps_best=True,
         fixes_threshold=True,
     ),
-    # As the breast ultrasound experiment of 2021 did it.
+    # As in the breast ultrasound experiment of 2021.
     "reference": Recipe(
         learning_rate=1e-3,
         tuning_rate=1e-3,
@@ -54,8 +56,12 @@ RECIPES = {
 }
 
 
-def recipe_named(name: str) -> Recipe:
-    """A recipe of the table; ValueError for another name."""
+def find_recipe(name: str) -> Recipe:
+    """Return a recipe of the table.
+
+    Raises:
+        SettingError: There is no recipe of this name.
+    """
     if name not in RECIPES:
-        raise ValueError(f"`recipe` must be one of {', '.join(RECIPES)}. Received recipe={name!r}.")
+        raise SettingError(f"`recipe` must be one of {', '.join(RECIPES)}. Received recipe={name!r}.")
     return RECIPES[name]

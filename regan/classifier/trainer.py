@@ -1,4 +1,4 @@
-"""Training of a classifier: steps, early stopping, learning rate, figures of each epoch, checkpoints."""
+"""Training loop of the classifier: steps, early stopping, learning rate, figures of each epoch, checkpoints."""
 
 import contextlib
 import itertools
@@ -17,30 +17,31 @@ from keras import ops
 from sklearn.metrics import roc_auc_score
 
 from regan.backend import jit_compile
-from regan.classifier.early_stopping import Watch
-from regan.classifier.initial_network import Start
+from regan.classifier.early_stopping import EarlyStopping
+from regan.classifier.initial_network import InitialNetwork
 from regan.classifier.model import SMALL, freeze_like_reference, from_pixels
 from regan.classifier.pixels import PixelCache, TrainingBatches
 from regan.classifier.prediction import positive_probabilities
 from regan.classifier.recipes import Recipe
+from regan.common.errors import SettingError, TrainingDivergedError, TrainingStoppedError
 from regan.common.progress import Progress
 from regan.training.checkpoint import load_checkpoint, save_checkpoint
-from regan.training.workspace import Stop, TrainingStoppedError, noting_sigterm
+from regan.training.workspace import StopRequest, catch_sigterm
 
 _LOG = logging.getLogger("regan")
-_PLATEAU_FACTOR = 0.1
+_PLATEAU_FACTOR = 0.1  # on the learning rate, as in the reference experiment
 _CURVES = ("training_loss", "validation_loss", "validation_auc")
 
 
 @dataclass(frozen=True)
 class Training:
-    """What training left behind.
+    """Result of a training.
 
     Attributes:
-        training_loss: Mean cross-entropy of each epoch, augmented images, nats.
-        validation_loss: The same after each epoch, on validation images.
-        validation_auc: Area under the ROC curve after each epoch.
-        probabilities: Of the positive class with the kept weights, validation images, float64 `(n,)`.
+        training_loss: Mean cross-entropy on the augmented training images during each epoch, nats.
+        validation_loss: Mean cross-entropy on the validation images after each epoch, nats.
+        validation_auc: Area under the ROC curve on the validation images after each epoch.
+        probabilities: Probability of the positive class of each validation image with the kept weights, float64 `(n,)`.
     """
 
     training_loss: list[float]
@@ -55,8 +56,8 @@ class Checkpointing:
 
     Attributes:
         folder: Existing folder for them.
-        configuration: Hash of all that a resumed training must have in common with the one before.
-        seconds: Time between checkpoints; one is also written at the end and on SIGTERM.
+        configuration: Hash of all that a resumed training must share with the earlier one.
+        seconds: Seconds between checkpoints; one is also written at the end and on SIGTERM.
         on_checkpoint: Called after each.
         on_step: Called after each step; ends the training when it raises.
     """
@@ -69,7 +70,7 @@ class Checkpointing:
 
 
 def train(
-    start: Start,
+    start: InitialNetwork,
     training: PixelCache,
     validation: PixelCache,
     recipe: Recipe,
@@ -82,28 +83,39 @@ def train(
     """Train the network of `start` in place, from the newest checkpoint if there is one.
 
     Args:
-        start: Network and first learning rate.
-        training: Images that train.
-        validation: Images that early stopping watches, of both classes.
+        start: Network and initial learning rate.
+        training: Training images.
+        validation: Validation images for early stopping, of both classes.
         recipe: See `Recipe`.
-        epochs: At most so many.
-        batch_size: Images a step.
-        seed: Of shuffle and augmentation.
-        checkpointing: None writes no checkpoints.
+        epochs: Largest number of epochs.
+        batch_size: Images per step (minibatch size).
+        seed: Seed of shuffle and augmentation.
+        checkpointing: None = no checkpoints.
 
     Returns:
-        Figures of every epoch, and the answers on validation images.
+        Figures of every epoch, and the predictions on validation images.
 
     Raises:
-        ValueError: The loss is no finite number any more, or the checkpoint is another training's.
-        TrainingStoppedError: SIGTERM came; the same call goes on from the checkpoint.
+        TrainingDivergedError: A loss is not finite.
+        CheckpointMismatchError: The checkpoint belongs to another training.
+        SettingError: `epochs` is less than the checkpoint has.
+        TrainingStoppedError: The process received SIGTERM; the same call resumes from the checkpoint.
     """
     batches = TrainingBatches(training, batch_size, seed)
     return _Trainer(start, batches, validation, recipe, epochs, checkpointing).run()
 
 
 def cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Mean cross-entropy of two classes, nats; probabilities are kept 1e-7 away from 0 and 1, as Keras' loss does."""
+    """Mean cross-entropy of two classes.
+
+    Args:
+        probabilities: Probability of the positive class, float64 `(n,)`, 0 to 1.
+        labels: int64 `(n,)`, 1 for the positive class.
+
+    Returns:
+        Nats. Probabilities are clipped to 1e-7 from 0 and 1, as in Keras' loss, or one wrong image could make it
+        infinite.
+    """
     right = np.where(labels == 1, probabilities, 1 - probabilities)
     return float(-np.log(np.clip(right, 1e-7, 1 - 1e-7)).mean())
 
@@ -111,7 +123,7 @@ def cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:
 class _Trainer:
     def __init__(
         self,
-        start: Start,
+        start: InitialNetwork,
         batches: TrainingBatches,
         validation: PixelCache,
         recipe: Recipe,
@@ -123,39 +135,41 @@ class _Trainer:
         self._model = from_pixels(start.configuration, start.network)
         self._optimizer = keras.optimizers.Adam(start.learning_rate)
         self._model.compile(self._optimizer, "sparse_categorical_crossentropy", jit_compile=jit_compile())
+        # Keras creates the optimizer's variables in the first step; a checkpoint is restored before it.
         self._optimizer.build(self._model.trainable_variables)
         self._batches, self._validation, self._epochs = batches, validation, epochs
         self._keeps_best, self._checkpointing = recipe.keeps_best, checkpointing
-        # Steps done of the epoch in hand; when all are, validation is due.
+        # `_number` counts the steps of the current epoch; after the last one validation is due.
         self._epoch, self._number, self._loss_sum = 0, 0, 0.0
-        self._watch, self._best = Watch(), self._model.get_weights()
+        self._early_stopping, self._best = EarlyStopping(), self._model.get_weights()
         self._curves: dict[str, list[float]] = {name: [] for name in _CURVES}
-        self._seconds, self._stop = 0.0, Stop()
+        self._seconds, self._stop = 0.0, StopRequest()
 
     def run(self) -> Training:
         self._restore()
-        self._clock = self._checkpointed = time.monotonic()
+        self._clock = self._last_checkpoint = time.monotonic()
         if not self._is_complete:
             left = (self._epochs - self._epoch) * len(self._batches) - self._number
-            with self._noting_sigterm(), Progress("Train classifier", max(left, 1), "steps") as progress:
+            with self._handle_sigterm(), Progress("Train classifier", max(left, 1), "steps") as progress:
                 self._train(progress)
                 self._checkpoint()
+        # The predictions below, and the threshold made of them, belong to the weights that are kept.
         if self._keeps_best:
             self._model.set_weights(self._best)
         return Training(**self._curves, probabilities=self._probabilities(self._validation.batches()))
 
     @property
     def _is_complete(self) -> bool:
-        return self._epoch >= self._epochs or self._watch.ends
+        return self._epoch >= self._epochs or self._early_stopping.should_stop
 
     @property
     def _steps_done(self) -> int:
-        # Validation counts as a step, so that the checkpoint after it is newer than one before it.
+        # Validation counts as a step, so that the checkpoint after it has a higher number than the one before it.
         return self._epoch * (len(self._batches) + 1) + self._number
 
     def _train(self, progress: Progress) -> None:
         figures: dict[str, float] = {}
-        with contextlib.closing(self._drawn()) as drawn:
+        with contextlib.closing(self._draw_batches()) as drawn:
             while not self._is_complete:
                 while self._number < len(self._batches):
                     answer = self._model.train_on_batch(*next(drawn), return_dict=True)
@@ -165,8 +179,8 @@ class _Trainer:
                     self._checkpoint_if_due()
                 figures = self._end_epoch()
 
-    def _drawn(self) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
-        """Batches from here on; the next one is drawn while a step is computed."""
+    def _draw_batches(self) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
+        """Batches from the current step on; the next one is drawn while a step is computed."""
         first = self._epoch * len(self._batches) + self._number
         with ThreadPoolExecutor(1) as drawer:
             drawn = drawer.submit(self._batches.draw, first)
@@ -180,17 +194,17 @@ class _Trainer:
         training_loss = self._loss_sum / len(self._batches)
         loss = cross_entropy(probabilities, self._validation.labels)
         if not math.isfinite(training_loss) or not math.isfinite(loss):
-            raise ValueError(
-                f"The loss must stay finite. In epoch {self._epoch + 1} it was {training_loss} in training and "
-                f"{loss} in validation. Train with other weights, another recipe or another seed."
+            raise TrainingDivergedError(
+                f"The loss of the classifier is not finite: in epoch {self._epoch + 1} it was {training_loss} in "
+                f"training and {loss} in validation. Train with other weights, another recipe or another seed."
             )
         auc = float(roc_auc_score(self._validation.labels, probabilities))
         for name, value in zip(_CURVES, (training_loss, loss, auc), strict=True):
             self._curves[name].append(value)
-        is_best, falls = self._watch.note(loss)
+        is_best, reduce_rate = self._early_stopping.update(loss)
         if is_best:
             self._best = self._model.get_weights()
-        if falls:
+        if reduce_rate:
             self._optimizer.learning_rate = float(ops.convert_to_numpy(self._optimizer.learning_rate)) * _PLATEAU_FACTOR
         self._epoch, self._number, self._loss_sum = self._epoch + 1, 0, 0.0
         return {"epoch": self._epoch, "validation_loss": loss, "validation_auc": auc}
@@ -199,22 +213,22 @@ class _Trainer:
         return positive_probabilities(self._model, batches)
 
     def _unless_stopped(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Validation of many images may take longer than the time between SIGTERM and the kill."""
+        """Check for SIGTERM between batches: validation may take longer than the notice of a preemption."""
         for batch in batches:
             self._end_if_stopped()
             yield batch
 
-    def _noting_sigterm(self) -> contextlib.AbstractContextManager[Stop]:
-        """Without checkpoints, SIGTERM ends the training as it ends other work."""
+    def _handle_sigterm(self) -> contextlib.AbstractContextManager[StopRequest]:
+        """Handle SIGTERM only with checkpoints; without them it ends the process as usual."""
         if self._checkpointing is None:
             return contextlib.nullcontext(self._stop)
-        return noting_sigterm(self._stop)
+        return catch_sigterm(self._stop)
 
     def _checkpoint_if_due(self) -> None:
         if self._checkpointing is None:
             return
         self._end_if_stopped()
-        if time.monotonic() - self._checkpointed >= self._checkpointing.seconds:
+        if time.monotonic() - self._last_checkpoint >= self._checkpointing.seconds:
             self._checkpoint()
         self._checkpointing.on_step()
 
@@ -222,13 +236,14 @@ class _Trainer:
         if self._stop.requested and self._checkpointing is not None:
             self._checkpoint()
             raise TrainingStoppedError(
-                f"Training was told to stop (SIGTERM) in epoch {self._epoch + 1}. Its checkpoint is in "
-                f"{self._checkpointing.folder}. Run the same command again to go on."
+                f"Training stopped by SIGTERM in epoch {self._epoch + 1}. The checkpoint is in "
+                f"{self._checkpointing.folder}. Run the same command again to resume."
             )
 
     def _checkpoint(self) -> None:
         if self._checkpointing is None:
             return
+        # The time of earlier starts is added, so that `seconds` is that of the whole training.
         now = time.monotonic()
         self._seconds, self._clock = self._seconds + now - self._clock, now
         save_checkpoint(
@@ -238,17 +253,18 @@ class _Trainer:
             seconds=self._seconds,
             state=self._state(),
         )
-        self._checkpointed = time.monotonic()
+        self._last_checkpoint = time.monotonic()
         self._checkpointing.on_checkpoint()
 
     def _state(self) -> dict[str, Any]:
+        # The batches are functions of seed and number, so no random state is stored.
         position = {"epoch": self._epoch, "number": self._number, "loss_sum": self._loss_sum}
         return {
-            "model": _by_place(ops.convert_to_numpy(variable) for variable in self._model.variables),
-            "optimizer": _by_place(ops.convert_to_numpy(variable) for variable in self._optimizer.variables),
-            "best": _by_place(self._best),
+            "model": _by_position(ops.convert_to_numpy(variable) for variable in self._model.variables),
+            "optimizer": _by_position(ops.convert_to_numpy(variable) for variable in self._optimizer.variables),
+            "best": _by_position(self._best),
             "position": _as_arrays(position),
-            "watch": _as_arrays(asdict(self._watch)),
+            "watch": _as_arrays(asdict(self._early_stopping)),  # an older name, which old checkpoints have
             "curves": {name: np.array(values, np.float64) for name, values in self._curves.items()},
         }
 
@@ -260,21 +276,22 @@ class _Trainer:
             return
         state, position = found.state, found.state["position"]
         if position["epoch"] > self._epochs:
-            raise ValueError(
-                f"`epochs` must not be less than the checkpoint has: {int(position['epoch'])} are done in "
-                f"{self._checkpointing.folder}. Received epochs={self._epochs}. Raise it, or use another output."
+            raise SettingError(
+                f"`epochs` is less than the checkpoint in {self._checkpointing.folder} has already: "
+                f"{int(position['epoch'])}. Received epochs={self._epochs}. Raise it, or use another output."
             )
         _assign(self._model.variables, state["model"])
         _assign(self._optimizer.variables, state["optimizer"])
         self._best = [state["best"][place] for place in sorted(state["best"])]
         self._epoch, self._number = int(position["epoch"]), int(position["number"])
         self._loss_sum, self._seconds = float(position["loss_sum"]), found.seconds
-        self._watch = Watch(**{name: value.item() for name, value in state["watch"].items()})
+        self._early_stopping = EarlyStopping(**{name: value.item() for name, value in state["watch"].items()})
         self._curves = {name: state["curves"][name].tolist() for name in _CURVES}
-        _LOG.info("Train classifier: goes on in epoch %d, after %d steps of it", self._epoch + 1, self._number)
+        _LOG.info("Train classifier: resume in epoch %d, after %d of its steps", self._epoch + 1, self._number)
 
 
-def _by_place(values: Iterable[Any]) -> dict[str, np.ndarray]:
+def _by_position(values: Iterable[Any]) -> dict[str, np.ndarray]:
+    # By position, because Keras' variable names are not the same in the next process; five digits sort as numbers.
     return {f"{place:05d}": np.asarray(value) for place, value in enumerate(values)}
 
 

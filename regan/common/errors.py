@@ -14,6 +14,11 @@ class ReganError(Exception):
     advice: ClassVar[str] = ""
 
 
+def with_code(error: BaseException) -> str:
+    """The message of an error for a terminal, after its code if it has one."""
+    return f"{type(error).__name__}: {error}" if isinstance(error, ReganError) else str(error)
+
+
 class SettingError(ReganError, ValueError):
     """A setting has a value that is not allowed, or two settings contradict each other."""
 
@@ -21,7 +26,7 @@ class SettingError(ReganError, ValueError):
 
 
 class SourceError(ReganError, ValueError):
-    """The source images cannot be used: not two classes, too few usable images, or an archive that cannot be read."""
+    """The source cannot be used: not two classes, too few usable images, or a folder or archive that cannot be read."""
 
     advice = (
         "Read the list of refused files in the log of prepare_images; check the folders, negative_class, "
@@ -30,7 +35,7 @@ class SourceError(ReganError, ValueError):
 
 
 class NoFilesError(ReganError, FileNotFoundError):
-    """Nothing lies at a path or URI."""
+    """There is nothing at a path or URI."""
 
     advice = "Check the spelling of the path or URI, that the upload has finished, and your permissions."
 
@@ -42,7 +47,7 @@ class UnsupportedURIError(ReganError, ValueError):
 
 
 class OutputExistsError(ReganError, FileExistsError):
-    """The output folder, or the URI to write to, holds something already."""
+    """The output folder, or the URI to write to, is not empty."""
 
     advice = "Choose another output, or remove what is there."
 
@@ -63,6 +68,12 @@ class CorruptFileError(ReganError, ValueError):
     """A file or folder is corrupt, incomplete, or was changed after it was written."""
 
     advice = "Run the step that writes it again, or restore it from a backup."
+
+
+class FilesChangedError(ReganError, ValueError):
+    """Files changed while they were being read or uploaded."""
+
+    advice = "Run again when nothing is writing to these files."
 
 
 class WrongArtifactError(ReganError, ValueError):
@@ -96,6 +107,24 @@ class StorageUnavailableError(ReganError, ConnectionError):
     """Object storage does not answer, or not as it should."""
 
     advice = "Check the network, the endpoint and the provider's status page, then run again: nothing is lost."
+
+
+class ServerAccessError(ReganError, PermissionError):
+    """The Kubeflow Pipelines server needs a token, rejects it, or denies the account access to the namespace."""
+
+    advice = "Set a fresh token with --token-file, and check --namespace and the account's role there."
+
+
+class ServerUnavailableError(ReganError, ConnectionError):
+    """The Kubeflow Pipelines server cannot be reached, or something else answers at its URL."""
+
+    advice = "Check --endpoint, the network and --ca-file."
+
+
+class RequestRefusedError(ReganError, ValueError):
+    """The Kubeflow Pipelines server refused a request."""
+
+    advice = "Read the server's message at the end of the error; it names the value or the object that it refuses."
 
 
 class ConflictError(ReganError, RuntimeError):

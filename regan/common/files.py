@@ -1,4 +1,4 @@
-"""Local files: hashes, names that stay inside a folder, writing beside and renaming, disks that are full."""
+"""Local files: hashes, names that stay inside a folder, atomic writes, full disks, parallel work."""
 
 import errno
 import hashlib
@@ -11,12 +11,14 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from regan.common.errors import DiskFullError, NoFilesError, UnsafeFileError, WrongArtifactError
 from regan.common.progress import Progress
 from regan.common.system import sync_to_disk
 
-PARTIAL = ".part-"  # how names begin of what is not whole yet; a process that is killed leaves them behind
-_WORTH_TELLING = 10  # files: fewer are there before their progress is read
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+PARTIAL = ".part-"  # prefix of incomplete files and folders; a killed process leaves them behind
+_MIN_FILES_FOR_PROGRESS = 10  # fewer files finish before anybody has read a progress line
+# Full disk, exhausted quota, and a limit on the size of one file: the user needs the same advice for all three.
+_FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def file_hash(path: Path) -> str:
@@ -25,57 +27,66 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def inside(folder: Path, name: str, uri: str) -> Path:
-    """The place of a stored name in a folder.
+def path_inside(folder: Path, name: str, uri: str) -> Path:
+    """Local path of a stored name below a folder.
+
+    Args:
+        folder: Folder to stay in.
+        name: Stored name with forward slashes, not trusted.
+        uri: Where the name comes from, for the message.
 
     Raises:
-        ValueError: The name could lead out of the folder.
+        UnsafeFileError: The name could lead out of the folder.
     """
+    # A backslash separates folders on Windows, and a null byte ends a path in C: neither is in a name that we wrote.
     if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in name.split("/")):
-        raise ValueError(
-            f"Names in storage must be plain paths below the address. Received {name!r} at {uri}, which could lead out "
-            f"of {folder}. Rename or remove it."
+        raise UnsafeFileError(
+            f"Unsafe file name {name!r} at {uri}: it could lead out of {folder}. Rename or remove it."
         )
     return folder / name
 
 
-def files_of(folder: Path, reserved: Iterable[str]) -> dict[str, Path]:
-    """The files of a folder to push, by name, without what a killed process of ours left half written.
+def files_to_push(folder: Path, reserved: Iterable[str]) -> dict[str, Path]:
+    """The files of a folder to push, by name, without the incomplete files that a killed process left.
+
+    Args:
+        folder: Folder to push.
+        reserved: Names that the folder must not contain, because the push itself writes them.
 
     Raises:
-        FileNotFoundError: There is no such folder.
-        ValueError: It holds no files, links, or a file with a reserved name.
+        NoFilesError: The path is not a directory.
+        WrongArtifactError: The folder contains no files, links, or a file with a reserved name.
     """
     if not folder.is_dir():
-        raise FileNotFoundError(f"What is pushed must be a folder. Received {folder}, which is none.")
+        raise NoFilesError(f"{folder} is not a directory.")
     found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if not path.is_dir()}
     paths = {name: path for name, path in found.items() if not is_partial(name)}
     links = [name for name, path in paths.items() if path.is_symlink() or not path.is_file()]
     if links or not paths or set(paths) & set(reserved):
-        raise ValueError(
-            "A folder to push must hold regular files only, and at least one. Received "
-            f"{folder} with {', '.join(links or paths) or 'nothing in it'}."
+        raise WrongArtifactError(
+            f"{folder} cannot be pushed. Found: {', '.join(links or paths) or 'no files'}. A folder to push contains "
+            "regular files only, at least one, and none with a reserved name."
         )
     return paths
 
 
 def is_partial(name: str) -> bool:
-    """Whether a name is that of something half written."""
+    """Whether a name belongs to an incomplete file."""
     return any(part.startswith(PARTIAL) for part in name.split("/"))
 
 
 @contextmanager
 def atomic_write(path: Path, *, durable: bool = False, single_writer: bool = False) -> Iterator[Path]:
-    """Write a file beside `path` and rename it to `path` when the block succeeds, so that it is never half there.
+    """Write a temporary file beside `path` and rename it when the block succeeds, so that `path` is never incomplete.
 
     Args:
         path: The file to write; its folder is made if needed.
-        durable: Whether the bytes must be on the disk, to survive a loss of power, before the rename.
+        durable: Whether to sync the bytes to disk before the rename, so that they survive a loss of power.
         single_writer: Whether no other process writes into this folder. The partial file then has one name, so that
             the next write overwrites what a killed process left.
 
     Yields:
-        The partial file to write; it is removed when the block fails.
+        The temporary file to write; it is removed when the block fails.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.parent / f"{PARTIAL}{'file' if single_writer else uuid.uuid4().hex}"
@@ -85,55 +96,62 @@ def atomic_write(path: Path, *, durable: bool = False, single_writer: bool = Fal
             sync_to_disk(partial)
         os.replace(partial, path)
         if durable:
-            sync_to_disk(path.parent)
+            sync_to_disk(path.parent)  # the new name is in the folder, which has a cache of its own
     finally:
         partial.unlink(missing_ok=True)
 
 
 @contextmanager
-def room_for(folder: Path, size: int) -> Iterator[None]:
-    """Says what is needed where a disk is too small, before the work or when it runs full.
+def disk_space_for(folder: Path, size: int) -> Iterator[None]:
+    """Check free disk space before the block, and explain the error if the disk runs full inside it.
 
     Args:
-        folder: Where files are going to be written; need not exist.
-        size: Bytes that are going to be written.
+        folder: Where files will be written; it need not exist.
+        size: Bytes that will be written.
 
     Raises:
-        OSError: The disk is full, or would be.
+        DiskFullError: The disk is full, or would be.
     """
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    if shutil.disk_usage(there).free < size:
-        raise _full(folder, size, there)
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if shutil.disk_usage(existing).free < size:
+        raise _disk_full(folder, size, existing)
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno not in _FULL_DISK:
             raise
-        raise _full(folder, size, there, error.errno) from error
+        raise _disk_full(folder, size, existing, error.errno) from error
 
 
-def _full(folder: Path, size: int, there: Path, number: int = errno.ENOSPC) -> OSError:
-    free = shutil.disk_usage(there).free
-    return OSError(
+def _disk_full(folder: Path, size: int, existing: Path, number: int = errno.ENOSPC) -> DiskFullError:
+    free = shutil.disk_usage(existing).free
+    return DiskFullError(
         number,
-        f"The disk must have room for {size:,} bytes in {folder}. It has {free:,} left, or a limit on the size of "
-        "files. Make room, or name a folder on a larger disk",
+        f"Not enough disk space for {size:,} bytes in {folder}: {free:,} bytes are free, or the size of files is "
+        "limited. Free space, or use a folder on a larger disk",
     )
 
 
 def in_parallel(what: str, do: Callable[[Any], None], jobs: Iterable[Any], workers: int) -> None:
-    """Do all jobs, some at a time. After the first failure no other is begun, and it is raised."""
+    """Run `do` on all jobs in `workers` threads. After the first error no further job starts, and it is raised.
+
+    Args:
+        what: The work, for its progress lines, such as "Push files".
+        do: Function of one job.
+        jobs: The jobs.
+        workers: Number of threads.
+    """
     jobs = list(jobs)
     if not jobs:
         return
-    told = Progress(what, total=len(jobs), unit="files") if len(jobs) >= _WORTH_TELLING else nullcontext()
-    with told as progress, ThreadPoolExecutor(workers) as pool:
-        waiting = [pool.submit(do, job) for job in jobs]
+    reporting = Progress(what, total=len(jobs), unit="files") if len(jobs) >= _MIN_FILES_FOR_PROGRESS else nullcontext()
+    with reporting as progress, ThreadPoolExecutor(workers) as pool:
+        futures = [pool.submit(do, job) for job in jobs]
         try:
-            for future in as_completed(waiting):
+            for future in as_completed(futures):
                 future.result()
                 if progress:
                     progress.advance()
-        except BaseException:
+        except BaseException:  # an interrupt from the keyboard too
             pool.shutdown(wait=False, cancel_futures=True)
             raise

@@ -9,11 +9,11 @@ from types import TracebackType
 from regan.common.text import duration
 
 _LOG = logging.getLogger("regan")
-_LINES = 6  # the speed that is told is that of the latest lines
+_LINES = 6  # the reported speed is the mean over this many lines, so that it follows a change within half a minute
 
 
 class Progress:
-    """Says at most every few seconds how far a loop is, how fast it goes and what is left.
+    """Log at most every few seconds how far a loop is, its speed and the time left.
 
     Args:
         what: The work, such as "Generate images".
@@ -33,12 +33,14 @@ class Progress:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if total <= 0:
-            raise ValueError(f"`total` must be more than 0. Received total={total} for {what!r}.")
+            raise ValueError(
+                f"Progress of {what!r} has nothing to count. Received total={total}; it must be more than 0."
+            )
         self._what, self._total, self._unit = what, total, unit
         self._seconds_between, self._clock = seconds_between, clock
         self._done = 0.0
         self._started = self._last_line = clock()
-        # (seconds, units done) at the latest lines. The first unit is left out: it waits for imports and compilers.
+        # (seconds, units done) at the latest lines. The first unit does not count: it waits for imports and compilers.
         self._marks: deque[tuple[float, float]] = deque(maxlen=_LINES)
 
     def __enter__(self) -> "Progress":
@@ -58,14 +60,14 @@ class Progress:
         if now - self._last_line < self._seconds_between:
             return
         self._last_line = now
-        told = [f"{self._what}: {_count(self._done)} of {_count(self._total)} {self._unit} ({self._share():.0%})"]
+        parts = [f"{self._what}: {_count(self._done)} of {_count(self._total)} {self._unit} ({self._share():.0%})"]
         since, before = self._marks[0]
         if self._done > before and now > since:
             rate = (self._done - before) / (now - since)
-            told += [f"{rate:.3g} {self._unit}/s", f"{duration(max(self._total - self._done, 0) / rate)} left"]
+            parts += [f"{rate:.3g} {self._unit}/s", f"{duration(max(self._total - self._done, 0) / rate)} left"]
             self._marks.append((now, self._done))
-        told += [f"{name.replace('_', ' ')} {_figure(value)}" for name, value in figures.items()]
-        _LOG.info("%s", ", ".join(told))
+        parts += [f"{name.replace('_', ' ')} {_figure(value)}" for name, value in figures.items()]
+        _LOG.info("%s", ", ".join(parts))
 
     def _share(self) -> float:
         return min(self._done / self._total, 1.0)

@@ -1,48 +1,57 @@
-"""What a training run is: one frozen configuration, and the presets it starts from."""
+"""Configuration of a training run, and the presets that it is made from.
+
+References:
+    Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN". https://arxiv.org/abs/1912.04958
+    Karras et al. 2020b, "Training Generative Adversarial Networks with Limited Data" (ADA).
+    https://arxiv.org/abs/2006.06676
+"""
 
 import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
+
+from regan.common.errors import SettingError
 
 
 @dataclass(frozen=True, kw_only=True)
 class GanConfig:
-    """All that decides what a run computes, checked when made.
+    """All settings that decide what a run computes, validated on construction.
 
     Attributes:
         size: Height and width of the images in pixels, a power of two from 32 to 1024.
         channels: 1 for grey images, 3 for RGB.
         labels: The classes of the images; two make a class-conditional network, one an unconditional one.
         base_maps: Feature maps at resolution R are `2 * base_maps / R`, at most `max_maps`.
-        latent_size: Dimensions of z.
-        style_size: Dimensions of w.
+        max_maps: Largest number of feature maps.
+        latent_size: Dimensions of the latent z.
+        style_size: Dimensions of the style w.
         mapping_layers: Dense layers of the mapping network (and of the discriminator's label embedding).
-        mapping_rate: Learning rate of those layers relative to the rest.
-        batch_size: Images a step.
-        learning_rate: Adam's rate, before the correction for lazy regularisation.
+        mapping_rate: Learning rate of those layers relative to the other layers.
+        batch_size: Images per step (minibatch size).
+        learning_rate: Learning rate of Adam, before the correction for lazy regularisation.
         beta2: Decay of Adam's second moment, before that correction. Adam's beta1 is 0.
         r1_gamma: Weight of the R1 penalty: the loss is `r1_gamma / 2` times the squared gradient norm.
-        r1_interval: R1 is computed every so many steps.
-        path_weight: Weight of path-length regularisation; 0 leaves it out.
-        path_interval: It is computed every so many steps.
-        path_decay: Weight of a step in the running mean of path lengths.
+        r1_interval: Steps between two R1 penalties.
+        path_weight: Weight of path-length regularisation; 0 disables it.
+        path_interval: Steps between two path-length regularisations.
+        path_decay: Weight of one step in the running mean of path lengths.
         style_mixing: Probability that a batch mixes the styles of two latents.
-        average_kimg: Half-life of the averaged generator's weights, in thousands of images.
-        average_ramp: The half-life is at most this share of the images seen so far; 0 leaves the ramp out.
+        average_kimg: Half-life of the exponential moving average of the generator's weights, thousands of images.
+        average_ramp: Largest half-life as a share of the images seen so far; 0 disables the ramp.
         style_decay: Decay of the running mean of w, the centre of truncation.
         mirror: Whether real images are flipped left to right at random.
-        ada: Whether the discriminator is shown all images augmented, with a strength that adapts (Karras et al. 2020b).
-        ada_target: Mean sign of the real images' scores that the strength is to hold.
-        ada_interval: The strength is adjusted every so many steps.
-        ada_kimg: It goes from 0 to 1 in so many thousand images at the fastest.
-        precision: `float32`, or `bfloat16`: the convolutions at the `num_bfloat16` largest image sizes, though not at 4
-            to 16 pixels, are computed in bfloat16; all else stays float32, images, losses and weights too.
-        num_bfloat16: So many of the image sizes inside the networks.
+        ada: Whether all images are augmented before the discriminator, with an adaptive strength (Karras et al. 2020b).
+        ada_target: Target of the mean sign of the discriminator's scores on real images.
+        ada_interval: Steps between two adjustments of the strength.
+        ada_kimg: Thousands of images in which the strength can go from 0 to 1.
+        precision: `float32`, or `bfloat16`: convolutions at the `num_bfloat16` largest image sizes, but never at 4 to
+            16 pixels, are computed in bfloat16; everything else, also images, losses and weights, stays float32.
+        num_bfloat16: Number of image sizes inside the networks that are computed in bfloat16.
         kimg: Length of the run in thousands of real images.
-        snapshot_kimg: A snapshot of the averaged generator is written every so many thousand images.
-        log_kimg: A line of the log is written every so many thousand images.
+        snapshot_kimg: Thousands of images between two snapshots of the averaged generator.
+        log_kimg: Thousands of images between two lines of the log.
         seed: Seed of initial weights, latents, noise and the order of the images.
     """
 
@@ -72,7 +81,7 @@ class GanConfig:
     snapshot_kimg: float
     log_kimg: float
     seed: int
-    # Models written before augmentation and half precision were there have none of these.
+    # These have defaults because `model.json` files written before ADA and bfloat16 existed lack them.
     ada: bool = False
     ada_target: float = 0.6
     ada_interval: int = 4
@@ -81,39 +90,39 @@ class GanConfig:
     num_bfloat16: int = 4
 
     def __post_init__(self) -> None:
-        if self.size not in _SIZES:
-            raise ValueError(
+        if self.size not in SIZES:
+            raise SettingError(
                 "`size` must be a power of two between 32 and 1024, because StyleGAN2 grows from 4 x 4 by doubling. "
                 f"Received size={self.size}. Prepare the images again with `size=256`."
             )
         if self.channels not in (1, 3):
-            raise ValueError(f"`channels` must be 1 (grey) or 3 (RGB). Received channels={self.channels}.")
+            raise SettingError(f"`channels` must be 1 (grey) or 3 (RGB). Received channels={self.channels}.")
         if len(self.labels) not in (1, 2):
-            raise ValueError(f"`labels` must name one class or two. Received labels={self.labels}.")
+            raise SettingError(f"`labels` must name one class or two. Received labels={self.labels}.")
         if self.precision not in PRECISIONS:
-            raise ValueError(f"`precision` must be 'float32' or 'bfloat16'. Received precision={self.precision!r}.")
+            raise SettingError(f"`precision` must be 'float32' or 'bfloat16'. Received precision={self.precision!r}.")
         if self.mapping_layers < 1:
-            raise ValueError(
-                "`mapping_layers` must be at least 1; `configure` takes the preset's for 0. "
+            raise SettingError(
+                "`mapping_layers` must be at least 1 (or 0 in `configure`, for the value of the preset). "
                 f"Received mapping_layers={self.mapping_layers}."
             )
         if not self.r1_gamma >= 0:
-            raise ValueError(f"`r1_gamma` must be 0 or more. Received r1_gamma={self.r1_gamma}.")
+            raise SettingError(f"`r1_gamma` must be 0 or more. Received r1_gamma={self.r1_gamma}.")
         if self.batch_size < 4 or self.batch_size % 4:
-            raise ValueError(
-                "`batch_size` must be a multiple of 4, because the discriminator compares groups of four images. "
-                f"Received batch_size={self.batch_size}."
+            raise SettingError(
+                "`batch_size` must be a multiple of 4, because the minibatch standard deviation has groups of four "
+                f"images. Received batch_size={self.batch_size}."
             )
         for name in ("kimg", "snapshot_kimg"):
-            # Snapshots are named to a tenth of a thousand images.
+            # The names of snapshots have one decimal of a thousand images.
             tenths = getattr(self, name) * 10
             if not tenths > 0 or not math.isclose(tenths, round(tenths)):
-                raise ValueError(
+                raise SettingError(
                     f"`{name}` must be a multiple of 0.1 greater than 0. Received {name}={getattr(self, name)}."
                 )
         for name in ("log_kimg", "learning_rate", "average_kimg", "ada_interval", "ada_kimg"):
             if not getattr(self, name) > 0:
-                raise ValueError(f"`{name}` must be greater than 0. Received {name}={getattr(self, name)}.")
+                raise SettingError(f"`{name}` must be greater than 0. Received {name}={getattr(self, name)}.")
 
     @property
     def num_labels(self) -> int:
@@ -132,7 +141,10 @@ class GanConfig:
 
     @property
     def num_styles(self) -> int:
-        """Styles that one image takes."""
+        """Number of styles of one image: one for each convolution, and one for the last output layer.
+
+        The other output layers share the style of the convolution after them.
+        """
         return 2 * len(self.sizes)
 
     def maps(self, size: int) -> int:
@@ -140,38 +152,39 @@ class GanConfig:
         return min(2 * self.base_maps // size, self.max_maps)
 
     def compute(self, size: int) -> str:
-        """Type in which the convolutions at this image size are computed; empty = the framework's own, float32."""
+        """Dtype of the convolutions at this image size; empty = the default of the framework, float32."""
         is_large = size > _LARGEST_FLOAT32 and size in self.sizes[-self.num_bfloat16 :]
         return "bfloat16" if self.precision == "bfloat16" and self.num_bfloat16 and is_large else ""
 
     def to_dict(self) -> dict[str, Any]:
-        """The configuration as plain JSON values."""
+        """Return the configuration as plain JSON values."""
         return {**asdict(self), "labels": list(self.labels)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "GanConfig":
-        """The configuration that `to_dict` wrote."""
+        """Make the configuration from the values of `to_dict`."""
         return cls(**{**values, "labels": tuple(values["labels"])})
 
     def hash(self) -> str:
-        """SHA-256 of all that a resumed run must have in common with the run before; the length may differ."""
+        """SHA-256 of all settings that a resumed run must share with the earlier run; its length `kimg` may differ."""
         values = {name: value for name, value in self.to_dict().items() if name != "kimg"}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 _LARGEST_FLOAT32 = 16  # pixels; coarse sizes decide what an image shows, and cost next to nothing
-_SIZES = (32, 64, 128, 256, 512, 1024)
+SIZES = (32, 64, 128, 256, 512, 1024)
 
+# Karras et al. 2020, section 2 and appendix B; Karras et al. 2019 for the mapping network and style mixing.
 _PAPER = {
     "max_maps": 512,
     "latent_size": 512,
     "style_size": 512,
     "mapping_layers": 8,
     "mapping_rate": 0.01,
-    "batch_size": 32,
+    "batch_size": 32,  # at every resolution
     "learning_rate": 0.002,
     "beta2": 0.99,
-    "r1_interval": 16,
+    "r1_interval": 16,  # lazy regularisation: a penalty that changes slowly need not be computed in each step
     "path_weight": 2.0,
     "path_interval": 4,
     "path_decay": 0.01,
@@ -181,13 +194,13 @@ _PAPER = {
     "style_decay": 0.995,
     "mirror": True,
     "kimg": 25_000.0,
-    "snapshot_kimg": 80.0,
+    "snapshot_kimg": 80.0,  # ten ticks of 8 kimg at 256 x 256, the cadence of the official release
     "log_kimg": 8.0,
 }
 
 # `r1_gamma` is the value at 1024 x 1024: the penalty grows with the number of pixels, so `configure` scales it by
 # (size / 1024)^2. The papers used 100 (config-e) and 10 (config-f) at 1024; demo follows Karras et al. 2020b,
-# 0.0002 * size^2 / batch_size.
+# 0.0002 * size^2 / batch_size. So do its learning rate, two mapping layers and the ramp of its moving average.
 PRESETS: dict[str, dict[str, Any]] = {
     "demo": _PAPER
     | {
@@ -201,7 +214,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "r1_gamma": 13.1,
         "average_kimg": 1.0,
         "average_ramp": 0.05,
-        "ada_kimg": 12.0,
+        "ada_kimg": 12.0,  # half the run, instead of the paper's 500 kimg, which would be 20 times the run
         "kimg": 24.0,
         "snapshot_kimg": 4.0,
         "log_kimg": 0.5,
@@ -211,6 +224,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 PRECISIONS = ("float32", "bfloat16")
+Noise = Literal["random", "constant", "none"]  # where the noise inputs of an image come from
+NOISES: tuple[Noise, ...] = get_args(Noise)
 AUGMENTATIONS: dict[str, dict[str, bool]] = {
     "none": {"mirror": False, "ada": False},
     "mirror": {"mirror": True, "ada": False},
@@ -219,13 +234,13 @@ AUGMENTATIONS: dict[str, dict[str, bool]] = {
 
 
 def augmentation(augment: str) -> dict[str, bool]:
-    """The fields of `GanConfig` for `none`, `mirror` (real images are mirrored) or `ada` (adaptive, and mirrored).
+    """Return the fields of `GanConfig` for `none`, `mirror` (flips of real images) or `ada` (adaptive, with flips).
 
     Raises:
-        ValueError: It is another.
+        SettingError: `augment` has another value.
     """
     if augment not in AUGMENTATIONS:
-        raise ValueError(f"`augment` must be one of {', '.join(AUGMENTATIONS)}. Received augment={augment!r}.")
+        raise SettingError(f"`augment` must be one of {', '.join(AUGMENTATIONS)}. Received augment={augment!r}.")
     return AUGMENTATIONS[augment]
 
 
@@ -241,28 +256,28 @@ def configure(
     mapping_layers: int = 0,
     **changes: Any,
 ) -> GanConfig:
-    """The configuration of a preset for images of one size.
+    """Make the configuration of a preset for images of one size.
 
     Args:
         preset: A row of `PRESETS`.
         size: Height and width in pixels.
         channels: 1 or 3.
         labels: One class or two.
-        seed: Seed of everything drawn.
-        kimg: Length of the run in thousands of images; 0 takes the preset's.
-        augment: See `augmentation`; empty takes the preset's.
-        mapping_layers: Dense layers of the mapping network; 0 takes the preset's.
-        changes: Other fields of `GanConfig` that shall differ from the preset.
+        seed: Seed of all random numbers.
+        kimg: Length of the run in thousands of images; 0 = as in the preset.
+        augment: See `augmentation`; empty = as in the preset.
+        mapping_layers: Dense layers of the mapping network; 0 = as in the preset.
+        changes: Other fields of `GanConfig` that differ from the preset.
 
     Raises:
-        ValueError: The preset or a field does not exist, or a value is out of range.
+        SettingError: The preset or a field does not exist, or a value is out of range.
     """
     if preset not in PRESETS:
-        raise ValueError(f"`preset` must be one of {', '.join(PRESETS)}. Received preset={preset!r}.")
+        raise SettingError(f"`preset` must be one of {', '.join(PRESETS)}. Received preset={preset!r}.")
     row = dict(PRESETS[preset])
     unknown = sorted(set(changes) - set(GanConfig.__dataclass_fields__))
     if unknown:
-        raise ValueError(f"`GanConfig` has no field {', '.join(unknown)}. Its fields are documented in its docstring.")
+        raise SettingError(f"`GanConfig` has no field {', '.join(unknown)}. See its docstring for the fields.")
     row["r1_gamma"] *= (size / 1024) ** 2
     if augment:
         row |= augmentation(augment)

@@ -1,4 +1,4 @@
-"""The folder of a generator, and of the discriminator that was trained with it, written without a framework."""
+"""Read and write the folder of a generator and of its discriminator, without a deep-learning framework."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from regan.artifacts.model import write_model
+from regan.common.errors import CorruptFileError
 from regan.gan.configuration import GanConfig
 
 STYLE_MEAN = "style_mean"  # running mean of w, the centre of truncation
@@ -32,11 +33,12 @@ def write_generator(
         folder: Where to write.
         kimg: Thousands of real images that trained it.
         config: Its configuration.
-        weights: Averaged weights, constant noise and `style_mean`, by path.
-        classes: The two classes of the image set it was trained on, the positive one last.
+        weights: Averaged weights, constant noise and `style_mean` by path: float32, shapes as in
+            `regan.nvidia.conversion.generator_shapes`, such as `(3, 3, maps, filters)` for kernels.
+        classes: The two classes of the image set that trained it, the positive one last.
         training_index: (pixel hash, group) of the images that trained it.
-        origin: What it started from, and the terms of that.
-        discriminator: Weights of the discriminator by path, where they are kept too.
+        origin: Initial weights that training started from, and their licence.
+        discriminator: Weights of the discriminator by path, float32, to be written too; None = none.
     """
     metadata: dict[str, Any] = {
         "configuration": config.to_dict(),
@@ -53,14 +55,17 @@ def write_generator(
 
 
 def read_discriminator(folder: Path, model: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
-    """Weights by path of the discriminator that lies beside a generator; None where there is none.
+    """Read the discriminator in the folder of a generator.
 
     Args:
         folder: Folder of the generator.
         model: Its `model.json`.
 
+    Returns:
+        Weights by path, float32, kernels `(size, size, maps, filters)`; None where the folder has no discriminator.
+
     Raises:
-        ValueError: It is missing or damaged.
+        CorruptFileError: The file is missing or corrupt.
     """
     from safetensors.numpy import load
 
@@ -70,9 +75,9 @@ def read_discriminator(folder: Path, model: Mapping[str, Any]) -> dict[str, np.n
     data = path.read_bytes() if path.is_file() else b""
     received = hashlib.sha256(data).hexdigest()
     if received != model["discriminator"]:
-        raise ValueError(
-            f"`{DISCRIMINATOR}` of {folder} must have the SHA-256 that `model.json` names, {model['discriminator']}. "
-            f"Received {received if data else 'no such file'}: it is damaged. Make the generator again."
+        raise CorruptFileError(
+            f"`{DISCRIMINATOR}` in {folder} is {'corrupt' if data else 'missing'}. `model.json` expects SHA-256 "
+            f"{model['discriminator']}. Received {received if data else 'no file'}. Make the generator again."
         )
     return load(data)
 
@@ -80,6 +85,7 @@ def read_discriminator(folder: Path, model: Mapping[str, Any]) -> dict[str, np.n
 def _write_discriminator(path: Path, weights: Mapping[str, np.ndarray]) -> str:
     from safetensors.numpy import save
 
+    # safetensors writes the buffer as it is, so arrays in column order would be read back transposed.
     data = save({name: np.asarray(value, order="C") for name, value in weights.items()})
     path.write_bytes(data)
     return hashlib.sha256(data).hexdigest()

@@ -1,7 +1,7 @@
-"""Weights of another generator to start training from, and a copy of them among the state of the training.
+"""Initial weights from another generator, and a copy of them in the work folder.
 
-The copy makes an interrupted training go on alike whatever lies at the address by then, and carries the images that
-trained the first generator into the training index, so that none of them can end in a test.
+Because of the copy, an interrupted training resumes unchanged even if another generator is at the URI by then. It also
+adds the images that trained the first generator to the training index, so that none of them can be used in a test.
 """
 
 import logging
@@ -16,27 +16,28 @@ from typing import Any
 import numpy as np
 
 from regan.artifacts.model import read_model, read_training_index, read_weights, weights_hash
-from regan.artifacts.output_folder import writing
+from regan.artifacts.output_folder import atomic_folder
+from regan.common.errors import WrongArtifactError
 from regan.gan.generator_folder import STYLE_MEAN, read_discriminator
 from regan.storage import fetch_latest
 
-START = "start"  # folder in the work folder
+START = "start"  # sub-folder of the work folder; part of the state that checkpoint sync uploads
 _LOG = logging.getLogger("regan")
 _FROM_IMAGE = "discriminator/from_image/kernel"
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue, ITU-R BT.601
 
 
 @dataclass(frozen=True)
-class Start:
-    """A generator that training starts from, with its discriminator where that was kept.
+class InitialWeights:
+    """A generator that training starts from, with its discriminator if the folder has one.
 
     Attributes:
-        weights: Its averaged weights by path.
+        weights: Averaged weights of the generator by path, float32.
         hash: SHA-256 of its weight file.
-        discriminator: Weights of the discriminator by path; None = training starts with a new one.
+        discriminator: Weights of the discriminator by path, float32; None = training starts with a new discriminator.
         discriminator_hash: SHA-256 of their file; empty = none.
-        channels: Of its images.
-        licence: Terms that its weights carry; empty = our own.
+        channels: Channels of its images, 1 (grey) or 3 (RGB).
+        licence: Licence of the weights; empty = no restriction.
         training_index: (pixel hash, group) of the images that trained it.
     """
 
@@ -48,17 +49,18 @@ class Start:
     licence: str
     training_index: set[tuple[str, str]]
 
-    def about(self) -> dict[str, str]:
-        """What the models that come of it say: its hashes, and its terms if they are not ours."""
-        told = {"start": self.hash, "start_discriminator": self.discriminator_hash, "licence": self.licence}
-        return {name: value for name, value in told.items() if value}
+    def provenance(self) -> dict[str, str]:
+        """Entries for `model.json` of models trained from these weights: hashes, and the licence if there is one."""
+        entries = {"start": self.hash, "start_discriminator": self.discriminator_hash, "licence": self.licence}
+        return {name: value for name, value in entries.items() if value}
 
 
-def bring_start(start_uri: str, label: str, work: Path, *, begun: bool) -> Start | None:
-    """Copy the generator to start from into the work folder, unless it is there or training has begun without one.
+def load_initial_weights(start_uri: str, label: str, work: Path, *, begun: bool) -> InitialWeights | None:
+    """Copy a generator into the work folder, unless it is there or training started without one, and read it.
 
     Args:
-        start_uri: Folder of a generator, or folder or address that keeps one below `label`; empty = none.
+        start_uri: Folder of a generator, or a local path or URI below which `label` holds versions of one; empty =
+            none.
         label: Name of the network: a class, or `all`.
         work: Work folder of the training.
         begun: Whether training has a checkpoint already.
@@ -67,23 +69,26 @@ def bring_start(start_uri: str, label: str, work: Path, *, begun: bool) -> Start
         The generator; None = training starts from random weights.
 
     Raises:
-        ValueError: What lies there is no generator, or is damaged.
-        OSError: The address cannot be read.
+        WrongArtifactError: The folder contains another kind of model.
+        CorruptFileError: The generator is corrupt.
+        OSError: The path or URI cannot be read.
     """
     place = work / START
     if start_uri and not begun and not place.exists():
         with tempfile.TemporaryDirectory(dir=work, prefix=f"{START}-") as scratch:
-            found = _found(start_uri, label, Path(scratch))
+            found = _find_generator(start_uri, label, Path(scratch))
             if found is None:
-                _LOG.warning("Nothing lies at %s yet: training starts from random weights.", start_uri)
+                # The first of a series of runs: the next one finds what this one publishes.
+                _LOG.warning("No generator at %s yet. Training starts from random weights.", start_uri)
                 return None
+            # Before it is copied, so that a corrupt one never becomes a part of the state.
             read_discriminator(found, read_model(found, "generator"))
-            with writing(place) as folder:
+            with atomic_folder(place) as folder:
                 shutil.copytree(found, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("history"))
     if not place.exists():
         return None
     model = read_model(place, "generator")
-    start = Start(
+    start = InitialWeights(
         read_weights(place),
         weights_hash(place),
         read_discriminator(place, model),
@@ -93,60 +98,62 @@ def bring_start(start_uri: str, label: str, work: Path, *, begun: bool) -> Start
         read_training_index(place),
     )
     _LOG.info(
-        "Training starts from the generator %s of %s kimg and %s.",
+        "Training starts from generator %s (%s kimg) and %s.",
         start.hash[:12],
         f"{model['kimg']:g}",
-        f"the discriminator {start.discriminator_hash[:12]}" if start.discriminator else "a new discriminator",
+        f"discriminator {start.discriminator_hash[:12]}" if start.discriminator else "a new discriminator",
     )
     return start
 
 
-def fitted(start: Start, expected: Mapping[str, Any], channels: int) -> dict[str, np.ndarray]:
-    """The weights for a network that may have another number of channels.
+def adapt_generator(start: InitialWeights, expected: Mapping[str, Any], channels: int) -> dict[str, np.ndarray]:
+    """Adapt the generator's weights to a network that may have another number of channels.
 
-    Grey from RGB takes the luma of the three colours, RGB from grey gives each colour the same.
+    From RGB to grey, the output layers take the luma of the three colours. From grey to RGB, all colours get the same
+    weights.
 
     Args:
         start: Generator to start from.
-        expected: Weights of the new network by path.
-        channels: Of its images, 1 or 3.
+        expected: Weights of the new network by path; only their shapes are read.
+        channels: Channels of the new network's images, 1 or 3.
 
     Returns:
-        Weights by path, those of `expected` in number and shape.
+        Weights by path, float32, with the paths and shapes of `expected`; output kernels are `(1, 1, maps, channels)`.
 
     Raises:
-        ValueError: The networks differ in more than their channels.
+        WrongArtifactError: The networks differ in more than their channels.
     """
     weights = {path: value for path, value in start.weights.items() if _is_trained(path)}
     if start.channels != channels:
-        weights |= {path: _recoloured(value, channels) for path, value in weights.items() if _makes_colours(path)}
+        weights |= {path: _convert_channels(value, channels) for path, value in weights.items() if _has_channels(path)}
     _require_same_shapes(weights, expected)
     return {path: weights[path] for path in expected}
 
 
-def fitted_discriminator(
+def adapt_discriminator(
     discriminator: Mapping[str, np.ndarray], expected: Mapping[str, Any], channels: int
 ) -> dict[str, np.ndarray]:
-    """The discriminator's weights for a network that may have another number of channels.
+    """Adapt the discriminator's weights to a network that may have another number of channels.
 
-    Grey from RGB scores a grey image as it was scored in three equal colours. RGB from grey scores the mean of the
-    colours.
+    From RGB to grey, a grey image gets the score that it had as three equal colours. From grey to RGB, the score is
+    that of the mean of the colours.
 
     Args:
-        discriminator: Weights to start from by path.
-        expected: Weights of the new discriminator by path.
-        channels: Of the new network's images, 1 or 3.
+        discriminator: Weights to start from by path, float32.
+        expected: Weights of the new discriminator by path; only their shapes are read.
+        channels: Channels of the new network's images, 1 or 3.
 
     Returns:
-        Weights by path, those of `expected` in number and shape.
+        Weights by path, float32, with the paths and shapes of `expected`; the first kernel is `(1, 1, channels, maps)`.
 
     Raises:
-        ValueError: The networks differ in more than their channels.
+        WrongArtifactError: The networks differ in more than their channels.
     """
     weights = dict(discriminator)
     kernel = weights.get(_FROM_IMAGE)
     if kernel is not None and kernel.shape[2] != channels:
-        # Kernels are divided by the square root of the number of channels when they are used.
+        # The equalised learning rate divides kernels by the square root of their fan-in when they are used, so the
+        # same score needs a kernel larger by the root of new over old channels.
         scale = np.float32(np.sqrt(channels / kernel.shape[2]))
         one = kernel.sum(axis=2, keepdims=True) * scale
         weights[_FROM_IMAGE] = np.repeat(one / np.float32(channels), channels, axis=2)
@@ -160,20 +167,20 @@ def _require_same_shapes(weights: Mapping[str, np.ndarray], expected: Mapping[st
     if not differing:
         return
     theirs, ours = _mapping_layers(weights), _mapping_layers(expected)
+    # The number of mapping layers is the one difference that a setting can remove, so it has its own message.
     if all((number := _mapping_layer(path)) is not None and number >= min(theirs, ours) for path in differing):
-        raise ValueError(
-            "A generator to start from must have as many mapping layers as the new network. Received one with "
-            f"{theirs} to start a network with {ours}. Train with `mapping_layers={theirs}` "
-            f"(`gan_mapping_layers={theirs}` of the pipeline), or name another generator."
+        raise WrongArtifactError(
+            f"The initial generator has {theirs} mapping layers, the new network has {ours}. Train with "
+            f"`mapping_layers={theirs}` (`gan_mapping_layers={theirs}` of the pipeline), or use another generator."
         )
-    raise ValueError(
-        "A generator to start from must have the new network's preset, size and labels; only the channels may "
-        f"differ. {len(differing)} of {len(expected)} arrays do not fit, such as {differing[0]}. Train without "
-        "`start_uri`, or name another generator."
+    raise WrongArtifactError(
+        "The initial generator does not match the new network: preset, size and labels must be the same, only the "
+        f"channels may differ. {len(differing)} of {len(expected)} arrays do not match, such as {differing[0]}. Train "
+        "without `start_uri`, or use another generator."
     )
 
 
-def _found(start_uri: str, label: str, scratch: Path) -> Path | None:
+def _find_generator(start_uri: str, label: str, scratch: Path) -> Path | None:
     local = Path(start_uri)
     if (local / "model.json").is_file():
         return local
@@ -194,9 +201,9 @@ def _mapping_layer(path: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def _makes_colours(path: str) -> bool:
+def _has_channels(path: str) -> bool:
     return path.endswith(("_image/bias", "_image/convolution/kernel"))
 
 
-def _recoloured(value: np.ndarray, channels: int) -> np.ndarray:
+def _convert_channels(value: np.ndarray, channels: int) -> np.ndarray:
     return (value @ _LUMA)[..., None] if channels == 1 else np.repeat(value, 3, axis=-1)

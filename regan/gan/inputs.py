@@ -1,7 +1,7 @@
-"""What a training step is fed: real images from a memory-mapped array, and everything that is drawn at random.
+"""Inputs of a training step: real images from a memory-mapped array, and all random numbers.
 
-All draws are functions of the seed and of the step's number, made with NumPy outside the compiled step. A resumed run
-therefore draws what the uninterrupted one would have drawn, and TensorFlow and JAX draw the same.
+All random numbers are functions of the seed and of the step number, drawn with NumPy outside the compiled step. A
+resumed run therefore draws the same numbers as an uninterrupted one, and so do TensorFlow and JAX.
 """
 
 import json
@@ -24,7 +24,7 @@ _PIXELS, _CONTENTS = "images.npy", "images.json"
 
 
 class Stream(IntEnum):
-    """Independent streams of random numbers under one seed."""
+    """Independent streams of random numbers under one seed. Results depend on these values: never change them."""
 
     WEIGHTS = 0
     ORDER = 1
@@ -36,7 +36,9 @@ class Stream(IntEnum):
 
 
 def random_generator(seed: int, stream: Stream, number: int = 0) -> np.random.Generator:
-    """The random numbers of one stream at one step (or epoch, or sample seed)."""
+    """Return the generator of one stream at one step (or epoch, or sample seed)."""
+    # Philox is counter-based (Salmon et al. 2011): key and counter alone give the numbers, so any step can be drawn
+    # without the ones before it. The step is in the highest word of the counter, far from that of its neighbours.
     return np.random.Generator(np.random.Philox(key=[seed, stream], counter=[0, 0, 0, number]))
 
 
@@ -57,19 +59,23 @@ class TrainingImages:
 
 
 def decode(images: ImageSet, rows: Sequence[ImageRow], labels: Sequence[str], folder: Path) -> TrainingImages:
-    """Decode images once into an array on disk; a second call with the same images finds it there.
+    """Decode images once into an array on disk; a second call with the same images reuses it.
 
     Args:
-        images: Where they are.
-        rows: Which of them.
+        images: Image set.
+        rows: Images of the set to decode.
         labels: Names of the classes in the order of their numbers.
         folder: Existing folder for the array.
+
+    Returns:
+        The images, uint8 `(n, size, size, channels)`, in the order of `rows`.
     """
     classes = np.array([list(labels).index(row.label) for row in rows])
     path, note = folder / _PIXELS, folder / _CONTENTS
     contents = contents_hash(rows)
     if not (path.is_file() and note.is_file() and json.loads(note.read_text(encoding="utf-8"))["contents"] == contents):
         _write_pixels(images, rows, path)
+        # The note is written last: without it, an array that was cut short by a preemption is decoded again.
         with atomic_write(note, durable=True, single_writer=True) as partial:
             partial.write_text(json.dumps({"contents": contents}), encoding="utf-8", newline="\n")
     return TrainingImages(np.load(path, mmap_mode="r"), classes)
@@ -99,7 +105,17 @@ class Inputs:
         self._orders: dict[int, np.ndarray] = {}
 
     def draw(self, step: int) -> dict[str, Any]:
-        """Batches of one step by phase: `generator`, `discriminator`, and `path_length` where it is due."""
+        """Draw the batches of one step.
+
+        Args:
+            step: Number of the step, from 0.
+
+        Returns:
+            Inputs by phase: `generator`, `discriminator`, and `path_length` where it is due. Each has `latents` and
+            `other_latents` float32 `(n, latent_size)`, one-hot `labels` float32 `(n, num_labels)`, `cut` (the first
+            style of the other latent) and `noise`; the discriminator also `images` uint8 `(n, size, size, channels)`,
+            path length also `direction` float32 `(n / 2, size, size, channels)`.
+        """
         config = self.config
         batches = {
             "generator": self._latents(random_generator(config.seed, Stream.GENERATOR, step), config.batch_size),
@@ -113,11 +129,13 @@ class Inputs:
 
     def _latents(self, random: np.random.Generator, num: int) -> dict[str, Any]:
         config = self.config
+        # One cut for the whole batch (Karras et al. 2019, section 3.1): all shapes stay static.
         mixed = random.random() < config.style_mixing
         cut = random.integers(1, config.num_styles) if mixed else config.num_styles
         return {
             "latents": random.standard_normal((num, config.latent_size), np.float32),
             "other_latents": random.standard_normal((num, config.latent_size), np.float32),
+            # Labels of random real images, so that classes are as frequent as in the training set.
             "labels": self._one_hot(random.integers(0, len(self.images), num)),
             "cut": np.int32(cut),
             "noise": draw_noise(config, random, num),
@@ -126,6 +144,7 @@ class Inputs:
     def _path_length(self, step: int) -> dict[str, Any]:
         config = self.config
         random = random_generator(config.seed, Stream.PATH_LENGTH, step)
+        # Half a batch, as in Karras et al. 2020, appendix B: this phase needs a second derivative.
         shape = (config.batch_size // 2, config.size, config.size, config.channels)
         direction = random.standard_normal(shape, np.float32)
         return self._latents(random, config.batch_size // 2) | {"direction": direction}
@@ -141,6 +160,7 @@ class Inputs:
         return self._latents(random, self.config.batch_size) | real
 
     def _add_augmentation(self, batches: dict[str, Any], step: int) -> None:
+        # A stream of its own: with ADA off, all other random numbers stay the same.
         config = self.config
         random = random_generator(config.seed, Stream.AUGMENTATION, step)
         for phase, name in (
@@ -152,7 +172,7 @@ class Inputs:
         batches["discriminator"]["adjust"] = np.bool_((step + 1) % config.ada_interval == 0)
 
     def _real(self, step: int) -> np.ndarray:
-        """Indices of the real images of a step: every epoch goes through all of them in an order of its own."""
+        """Indices of the real images of a step; every epoch is a new permutation of all images."""
         places = np.arange(step * self.config.batch_size, (step + 1) * self.config.batch_size)
         epochs, within = np.divmod(places, len(self.images))
         self._orders = {epoch: self._order(epoch) for epoch in sorted(set(epochs.tolist()))}
@@ -171,5 +191,5 @@ class Inputs:
 
 
 def draw_noise(config: GanConfig, random: np.random.Generator, num: int) -> list[np.ndarray]:
-    """Noise N(0, 1), float32 `(num, size, size, 1)` for each noise input of the synthesis network."""
+    """Draw noise N(0, 1), float32 `(num, size, size, 1)` for each noise input of the synthesis network."""
     return [random.standard_normal((num, size, size, 1), np.float32) for size in config.noise_sizes]

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from regan import backend
 
-_STATUS = Path("/proc/self/statm")  # Linux: sizes in pages, the second one is what is in memory
+_STATUS = Path("/proc/self/statm")  # Linux: sizes in pages; the second one is the resident set
 
 
 def memory() -> dict[str, int]:
-    """Bytes in use now by this process (`host`), and at most so far on its GPU where there is one (`gpu`)."""
+    """Bytes in use by this process now (`host`), and the peak so far on its GPU if there is one (`gpu`)."""
     gpu = backend.gpu_memory()
     return {"host": _host_memory()} | ({"gpu": gpu} if gpu else {})
 
@@ -20,5 +20,6 @@ def _host_memory() -> int:
         return int(_STATUS.read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE")
     import resource  # not on Windows, where training is refused before this is called
 
+    # No current figure elsewhere, so the peak: bytes on macOS, KiB on other systems.
     largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return largest if sys.platform == "darwin" else largest * 1024

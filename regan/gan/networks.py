@@ -21,7 +21,7 @@ from regan.gan.layers import (
     ModulatedConvolution,
     Shape,
     append_minibatch_deviation,
-    as_computed,
+    cast_to,
     leaky_relu,
     normal,
     normalise_second_moment,
@@ -32,7 +32,7 @@ Weights = dict[str, Any]
 
 
 class MappingNetwork(keras.layers.Layer):
-    """From a latent z, and a class where there are two, to a style w."""
+    """Maps a latent z, and a class label in a conditional network, to a style w."""
 
     def __init__(self, config: GanConfig, random: np.random.Generator, name: str = "mapping") -> None:
         super().__init__(name=name)
@@ -41,7 +41,7 @@ class MappingNetwork(keras.layers.Layer):
         self.dense = _mapping_layers(config, config.style_size, random)
 
     def build(self, latents_shape: Shape, labels_shape: Shape | None = None) -> None:
-        """Make the weights."""
+        """Create the weights for latents `(n, latent_size)` and one-hot labels `(n, num_labels)`."""
         width = self.config.latent_size
         if self.embedding is not None:
             self.embedding.build((None, self.config.num_labels))
@@ -49,8 +49,9 @@ class MappingNetwork(keras.layers.Layer):
         _build_chain(self.dense, width)
 
     def call(self, latents: Any, labels: Any = None) -> Any:
-        """Latents `(n, latent_size)` and one-hot labels `(n, num_labels)` to styles `(n, style_size)`."""
+        """Map latents `(n, latent_size)` and one-hot labels `(n, num_labels)` to styles `(n, style_size)`."""
         x = normalise_second_moment(latents)
+        # Latent and label are normalised each by itself, so that neither drowns the other.
         if self.embedding is not None:
             x = ops.concatenate([x, normalise_second_moment(self.embedding(labels))], axis=-1)
         for layer in self.dense:
@@ -59,7 +60,7 @@ class MappingNetwork(keras.layers.Layer):
 
 
 class SynthesisLayer(keras.layers.Layer):
-    """Modulated convolution, noise, bias and leaky rectifier."""
+    """Modulated convolution, noise, bias and leaky ReLU."""
 
     def __init__(
         self, size: int, filters: int, random: np.random.Generator, *, up: bool, compute: str, name: str
@@ -69,22 +70,29 @@ class SynthesisLayer(keras.layers.Layer):
         self.convolution = ModulatedConvolution(filters, random, up=up, compute=compute, name="convolution")
 
     def build(self, input_shape: Shape, style_shape: Shape) -> None:
-        """Make the weights."""
+        """Create the weights for maps `(n, height, width, maps)` and styles `(n, d)`."""
         self.convolution.build(input_shape, style_shape)
+        # Strength 0: the network learns how much noise each layer needs.
         self.noise_strength = self.add_weight((), initializer="zeros", name="noise_strength")
         self.bias = self.add_weight((self.convolution.filters,), initializer="zeros", name="bias")
         shape = (self.size, self.size, 1)
         self.noise = self.add_weight(shape, initializer=normal(self.random), trainable=False, name="noise")
 
     def call(self, x: Any, style: Any, noise: Any = None) -> Any:
-        """Maps, styles `(n, d)` and noise `(n, size, size, 1)`, or the layer's own constant noise, to maps."""
+        """Map maps `(n, h, w, maps)`, styles `(n, d)` and noise `(n, size, size, 1)` to `(n, size, size, filters)`.
+
+        Without `noise`, the constant noise of the layer is used.
+        """
         noise = self.noise if noise is None else noise
         x = self.convolution(x, style)
         return leaky_relu(x + ops.cast(noise * self.noise_strength, x.dtype) + ops.cast(self.bias, x.dtype))
 
 
 class ToImage(keras.layers.Layer):
-    """From maps to an image: a modulated 1 x 1 convolution without demodulation. Images are float32."""
+    """Maps to an image: a modulated 1 x 1 convolution without demodulation. Images are float32.
+
+    Demodulation would fix the deviation of the image, which is what this layer has to decide.
+    """
 
     def __init__(self, channels: int, random: np.random.Generator, *, compute: str, name: str) -> None:
         super().__init__(name=name, autocast=False)
@@ -93,17 +101,17 @@ class ToImage(keras.layers.Layer):
         )
 
     def build(self, input_shape: Shape, style_shape: Shape) -> None:
-        """Make the weights."""
+        """Create the weights for maps `(n, height, width, maps)` and styles `(n, d)`."""
         self.convolution.build(input_shape, style_shape)
         self.bias = self.add_weight((self.convolution.filters,), initializer="zeros", name="bias")
 
     def call(self, x: Any, style: Any) -> Any:
-        """Maps and styles `(n, d)` to an image `(n, height, width, channels)`."""
-        return as_computed(self.convolution(x, style), "") + self.bias
+        """Map maps `(n, height, width, maps)` and styles `(n, d)` to images `(n, height, width, channels)`."""
+        return cast_to(self.convolution(x, style), "") + self.bias
 
 
 class SynthesisNetwork(keras.layers.Layer):
-    """From styles to an image: blocks of doubling size whose images are summed (skip outputs)."""
+    """Styles to an image: blocks of doubling size whose images are upsampled and summed (skip outputs)."""
 
     def __init__(self, config: GanConfig, random: np.random.Generator, name: str = "synthesis") -> None:
         super().__init__(name=name)
@@ -126,7 +134,7 @@ class SynthesisNetwork(keras.layers.Layer):
         ]
 
     def build(self, styles_shape: Shape) -> None:
-        """Make the weights."""
+        """Create the weights for styles `(n, num_styles, style_size)`."""
         style_shape = (None, self.config.style_size)
         maps = self.config.maps(4)
         self.start = self.add_weight((4, 4, maps), initializer=normal(self.random), name="start")
@@ -137,11 +145,11 @@ class SynthesisNetwork(keras.layers.Layer):
             output.build((None, None, None, self.config.maps(size)), style_shape)
 
     def call(self, styles: Any, noise: Sequence[Any] | None = None) -> Any:
-        """Images from styles.
+        """Synthesise images from styles.
 
         Args:
             styles: `(n, num_styles, style_size)`, coarse to fine.
-            noise: One `(n, size, size, 1)` for each size of `config.noise_sizes`; the constant noise where None.
+            noise: One `(n, size, size, 1)` for each size of `config.noise_sizes`; None = the constant noise.
 
         Returns:
             Images `(n, size, size, channels)`, about -1 to 1.
@@ -151,6 +159,7 @@ class SynthesisNetwork(keras.layers.Layer):
         x = self.convolutions[0](x, styles[:, 0], noise[0])
         image = self.outputs[0](x, styles[:, 1])
         for block, output in enumerate(self.outputs[1:], start=1):
+            # The output layer of a block has the style of the first convolution of the next one (`num_styles`).
             first = 2 * block - 1
             x = self.convolutions[first](x, styles[:, first], noise[first])
             x = self.convolutions[first + 1](x, styles[:, first + 1], noise[first + 1])
@@ -159,10 +168,11 @@ class SynthesisNetwork(keras.layers.Layer):
 
 
 class DiscriminatorBlock(keras.layers.Layer):
-    """Two convolutions that halve the image, beside a linear shortcut."""
+    """Residual block: two convolutions that halve the image, and a linear shortcut."""
 
     def __init__(self, maps: int, filters: int, random: np.random.Generator, *, compute: str, name: str) -> None:
         super().__init__(name=name, autocast=False)
+        # The sum of two branches has twice the variance; each is scaled so that the sum keeps that of the input.
         gain = math.sqrt(0.5)
         self.first = Convolution(maps, random, compute=compute, name="first")
         self.second = Convolution(filters, random, down=True, gain=gain, compute=compute, name="second")
@@ -171,17 +181,17 @@ class DiscriminatorBlock(keras.layers.Layer):
         )
 
     def build(self, input_shape: Shape) -> None:
-        """Make the weights."""
+        """Create the weights for maps `(n, height, width, maps)`."""
         for layer in (self.first, self.second, self.shortcut):
             layer.build(input_shape)
 
     def call(self, x: Any) -> Any:
-        """Maps `(n, h, w, maps)` to `(n, h / 2, w / 2, filters)`."""
+        """Map `(n, h, w, maps)` to `(n, h / 2, w / 2, filters)`."""
         return self.second(self.first(x)) + self.shortcut(x)
 
 
 class Discriminator(keras.layers.Layer):
-    """How real an image looks, given its class where there are two (projection on the label).
+    """Scores how real an image looks, given its class in a conditional network (projection on the label).
 
     References:
         Miyato and Koyama 2018, "cGANs with Projection Discriminator". https://arxiv.org/abs/1802.05637
@@ -208,7 +218,7 @@ class Discriminator(keras.layers.Layer):
         self.label_dense = _mapping_layers(config, top, random) if config.num_labels else []
 
     def build(self, images_shape: Shape, labels_shape: Shape | None = None) -> None:
-        """Make the weights."""
+        """Create the weights for images `(n, size, size, channels)` and one-hot labels `(n, num_labels)`."""
         top = self.config.maps(4)
         self.from_image.build((None, None, None, self.config.channels))
         for block in self.blocks:
@@ -221,11 +231,11 @@ class Discriminator(keras.layers.Layer):
             _build_chain(self.label_dense, top)
 
     def call(self, images: Any, labels: Any = None) -> Any:
-        """Images `(n, size, size, channels)`, -1 to 1, and one-hot labels `(n, num_labels)` to scores `(n,)`."""
+        """Map images `(n, size, size, channels)`, -1 to 1, and one-hot labels `(n, num_labels)` to scores `(n,)`."""
         x = self.from_image(images)
         for block in self.blocks:
             x = block(x)
-        x = self.last(append_minibatch_deviation(as_computed(x, "")))
+        x = self.last(append_minibatch_deviation(cast_to(x, "")))
         x = self.score(self.dense(ops.reshape(x, (x.shape[0], -1))))
         return x[:, 0] if self.embedding is None else self._project(x, self.embedding(labels))
 
@@ -251,7 +261,7 @@ def _build_chain(layers: Sequence[Dense], width: int) -> None:
 
 @dataclass(frozen=True)
 class GeneratorNetwork:
-    """Mapping and synthesis as pure functions of their weights. Make one with `GeneratorNetwork.build`."""
+    """Mapping and synthesis as pure functions of their weights. Create one with `GeneratorNetwork.build`."""
 
     config: GanConfig
     mapping: MappingNetwork
@@ -259,28 +269,29 @@ class GeneratorNetwork:
 
     @classmethod
     def build(cls, config: GanConfig, random: np.random.Generator) -> "GeneratorNetwork":
-        """A generator with initial weights drawn from `random`."""
+        """Build a generator with initial weights drawn from `random`."""
+        # The order of drawing is part of every result: mapping before synthesis.
         generator = cls(config, MappingNetwork(config, random), SynthesisNetwork(config, random))
         generator.mapping.build((None, config.latent_size), (None, config.num_labels))
         generator.synthesis.build((None, config.num_styles, config.style_size))
         return generator
 
     def weights(self) -> Weights:
-        """Trainable weights by path, as they were drawn."""
+        """Initial trainable weights by path."""
         return _values(self.mapping.trainable_variables + self.synthesis.trainable_variables)
 
     def constants(self) -> Weights:
-        """The constant noise by path, as it was drawn."""
+        """Initial constant noise by path, `(size, size, 1)` for each layer."""
         return _values(self.synthesis.non_trainable_variables)
 
     def styles(self, weights: Weights, latents: Any, labels: Any = None) -> Any:
-        """Latents `(n, latent_size)` and one-hot labels `(n, num_labels)` to styles `(n, style_size)`."""
+        """Map latents `(n, latent_size)` and one-hot labels `(n, num_labels)` to styles `(n, style_size)`."""
         return _call(self.mapping, weights, latents, labels)
 
     def images(self, weights: Weights, styles: Any, noise: Sequence[Any] | None = None) -> Any:
-        """Styles `(n, num_styles, style_size)` to images `(n, size, size, channels)`, about -1 to 1.
+        """Map styles `(n, num_styles, style_size)` to images `(n, size, size, channels)`, about -1 to 1.
 
-        `noise` is one `(n, size, size, 1)` for each of `config.noise_sizes`; without it, `weights` must hold the
+        `noise` has one `(n, size, size, 1)` for each of `config.noise_sizes`; without it, `weights` must contain the
         constant noise too.
         """
         return _call(self.synthesis, weights, styles, noise)
@@ -288,36 +299,38 @@ class GeneratorNetwork:
 
 @dataclass(frozen=True)
 class DiscriminatorNetwork:
-    """The discriminator as a pure function of its weights. Make one with `DiscriminatorNetwork.build`."""
+    """The discriminator as a pure function of its weights. Create one with `DiscriminatorNetwork.build`."""
 
     config: GanConfig
     layers: Discriminator
 
     @classmethod
     def build(cls, config: GanConfig, random: np.random.Generator) -> "DiscriminatorNetwork":
-        """A discriminator with initial weights drawn from `random`."""
+        """Build a discriminator with initial weights drawn from `random`."""
         discriminator = cls(config, Discriminator(config, random))
         shape = (None, config.size, config.size, config.channels)
         discriminator.layers.build(shape, (None, config.num_labels))
         return discriminator
 
     def weights(self) -> Weights:
-        """Trainable weights by path, as they were drawn."""
+        """Initial trainable weights by path."""
         return _values(self.layers.trainable_variables)
 
     def scores(self, weights: Weights, images: Any, labels: Any = None) -> Any:
-        """Images `(n, size, size, channels)`, -1 to 1, and one-hot labels to scores `(n,)`."""
+        """Map images `(n, size, size, channels)`, -1 to 1, and one-hot labels `(n, num_labels)` to scores `(n,)`."""
         return _call(self.layers, weights, images, labels)
 
 
 def _values(variables: Sequence[Any]) -> Weights:
-    # By way of NumPy: a TensorFlow variable converts to itself, and functions compiled for it would be compiled again
-    # for tensors.
+    # Through NumPy: a TensorFlow variable converts to itself, and functions compiled for variables would be compiled
+    # again for tensors.
     arrays = {variable.path: ops.convert_to_numpy(variable.value) for variable in variables}
     return {path: ops.convert_to_tensor(array) for path, array in arrays.items()}
 
 
 def _call(network: keras.layers.Layer, weights: Weights, *inputs: Any) -> Any:
+    # In a stateless scope Keras reads these tensors instead of the variables, so that one network serves the trained
+    # weights, their average, and any snapshot.
     mapping = [(variable, weights[variable.path]) for variable in network.variables if variable.path in weights]
     with keras.StatelessScope(state_mapping=mapping):
         return network(*inputs)

@@ -1,4 +1,4 @@
-"""Images from a trained generator, and the snapshots of a run."""
+"""Generate images with a trained generator, and manage the snapshots of a run."""
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -8,30 +8,29 @@ from functools import cache
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from keras import ops
 
 from regan import backend
 from regan.artifacts.model import read_model, read_weights, weights_hash
-from regan.artifacts.output_folder import writing
-from regan.gan.configuration import GanConfig
+from regan.artifacts.output_folder import atomic_folder
+from regan.common.errors import CorruptFileError, SettingError
+from regan.gan.configuration import NOISES, GanConfig, Noise
 from regan.gan.generator_folder import STYLE_MEAN, write_generator
 from regan.gan.inputs import Stream, draw_noise, random_generator
 from regan.gan.networks import GeneratorNetwork
-
-Noise = Literal["random", "constant", "none"]
 
 SNAPSHOTS = "snapshots"
 
 
 class Mixing(NamedTuple):
-    """Style mixing: the fine styles of each image are those of another seed.
+    """Style mixing: the fine styles of each image come from another seed.
 
     Attributes:
         seeds: The other seed of each image, in the order of the images.
-        cut: So many styles, the coarse ones, stay those of the image's own seed.
+        cut: Number of coarse styles that come from the image's own seed.
     """
 
     seeds: Iterable[int]
@@ -39,14 +38,14 @@ class Mixing(NamedTuple):
 
 
 class Generator:
-    """Draws images. Load one with `Generator.load`.
+    """A trained generator. Load one with `Generator.load`.
 
     Args:
         config: Its configuration.
-        weights: Averaged weights, constant noise and `style_mean`, by path.
+        weights: Averaged weights, constant noise and `style_mean` by path, float32.
         hash: SHA-256 of its weight file.
         kimg: Thousands of real images that trained it.
-        classes: The two classes of the image set it was trained on, the positive one last.
+        classes: The two classes of the image set that trained it, the positive one last.
     """
 
     def __init__(
@@ -60,16 +59,16 @@ class Generator:
     ) -> None:
         self.config, self.hash, self.kimg, self.classes = config, hash, kimg, classes
         self._weights = {path: ops.convert_to_tensor(value) for path, value in weights.items()}
-        self._network, self._synthesise, self._synthesise_mixed = _compiled(config)
+        self._network, self._synthesise, self._synthesise_mixed = _compile(config)
         _require_same_paths(set(self._network.weights()) | set(self._network.constants()) | {STYLE_MEAN}, set(weights))
 
     @classmethod
     def load(cls, folder: str | Path) -> "Generator":
-        """Read a generator, or one snapshot of a run.
+        """Load a generator, or one snapshot of a run.
 
         Raises:
-            FileNotFoundError: The folder holds no model.
-            ValueError: It holds another kind of model, or its weights do not fit its configuration.
+            FileNotFoundError: The folder contains no model.
+            ValueError: The folder contains another kind of model, or weights that do not match its configuration.
         """
         model = read_model(folder, "generator")
         config = GanConfig.from_dict(model["configuration"])
@@ -93,17 +92,18 @@ class Generator:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The classes whose images it makes."""
+        """Classes of its images."""
         return self.config.labels
 
     @property
     def conditional(self) -> bool:
-        """Whether it makes both classes."""
+        """Whether it generates both classes."""
         return bool(self.config.num_labels)
 
     @property
     def batch_size(self) -> int:
-        """Images computed at a time; it depends on the size only, since another batch shape gives other last bits."""
+        """Images per batch. Depends on the size only, because another batch shape changes the last bits of images."""
+        # 2^20 pixels a batch: 64 images up to 128 x 128, 16 of 256 x 256.
         return max(4, min(64, 2**20 // self.size**2))
 
     def images(
@@ -116,27 +116,30 @@ class Generator:
         noise: Noise = "random",
         mixing: Mixing | None = None,
     ) -> Iterator[np.ndarray]:
-        """Images of the given seeds, in order; the same seed gives the same bytes in whatever company it is asked.
+        """Generate the images of some seeds, in order. A seed always gives the same bytes, in any batch.
 
         Args:
             seeds: Latent seeds, 0 or more.
             label: Class of the images, one of `labels`.
-            truncation_psi: Distance of the styles from their mean, relative to where they were drawn: 0 gives the mean
-                image, 1 what the generator was trained for, more than 1 unusual images.
-            truncation_cutoff: Only so many styles, the coarse ones, are moved; all where None.
+            truncation_psi: Truncation: the distance of styles from their mean is multiplied by this. 0 gives the mean
+                image, 1 is what the generator was trained for, more than 1 gives unusual images.
+            truncation_cutoff: Number of coarse styles that are truncated; None = all.
             noise: `random`, drawn from each seed; `constant`, the same for all; or `none`.
-            mixing: Where the fine styles come from; from the same seed where None.
+            mixing: Source of the fine styles; None = the same seed.
 
         Yields:
-            uint8 `(b, size, size, channels)`, 0-255; b is `batch_size`, but for the last batch.
+            uint8 `(b, size, size, channels)`, 0-255; b is `batch_size`, but smaller for the last batch.
 
         Raises:
-            ValueError: The generator makes no images of this class, `noise` is unknown, or a number of styles is out of
-                range.
+            SettingError: The generator has no such class, `noise` is unknown, or a number of styles is out of range.
+
+        References:
+            Karras et al. 2019, section 3.1 (style mixing) and appendix B (truncation in w).
+            https://arxiv.org/abs/1812.04948
         """
         label_number = self._label_number(label)
-        if noise not in ("random", "constant", "none"):
-            raise ValueError(f"`noise` must be 'random', 'constant' or 'none'. Received noise={noise!r}.")
+        if noise not in NOISES:
+            raise SettingError(f"`noise` must be 'random', 'constant' or 'none'. Received noise={noise!r}.")
         self._require_styles("truncation_cutoff", 0, truncation_cutoff)
         self._require_styles("mixing.cut", 1, mixing.cut if mixing else None)
         psi = np.full((1, self.config.num_styles, 1), truncation_psi, np.float32)
@@ -146,13 +149,13 @@ class Generator:
     def _stream(
         self, seeds: Iterable[int], label_number: int, psi: np.ndarray, noise: Noise, mixing: Mixing | None
     ) -> Iterator[np.ndarray]:
-        # While one batch is computed the next one is drawn.
+        # One batch is computed while the next one is drawn.
         with ThreadPoolExecutor(1) as drawer:
             pending = None
             remaining, others = iter(seeds), iter(mixing.seeds if mixing else ())
             while part := tuple(islice(remaining, self.batch_size)):
                 drawn = drawer.submit(self._draw, part, noise)
-                mixed = (self._latents(_as_many(others, part)), np.int32(mixing.cut)) if mixing else None
+                mixed = (self._latents(_take_mixing_seeds(others, part)), np.int32(mixing.cut)) if mixing else None
                 if pending is not None:
                     yield self._compute(*pending, label_number, psi)
                 pending = (drawn, mixed, len(part))
@@ -172,6 +175,7 @@ class Generator:
         return np.asarray(ops.convert_to_numpy(images))[:num]
 
     def _latents(self, seeds: tuple[int, ...]) -> np.ndarray:
+        # The last batch is padded with seed 0 to the one compiled shape.
         size = self.config.latent_size
         padded = (*seeds, *[0] * (self.batch_size - len(seeds)))
         return np.stack([random_generator(seed, Stream.SAMPLES).standard_normal(size, np.float32) for seed in padded])
@@ -194,36 +198,37 @@ class Generator:
 
     def _require_styles(self, name: str, least: int, num: int | None) -> None:
         if num is not None and not least <= num <= self.config.num_styles - least:
-            raise ValueError(
-                f"`{name}` must be {least} to {self.config.num_styles - least}: an image of {self.size} x {self.size} "
-                f"takes {self.config.num_styles} styles. Received {name}={num}."
+            raise SettingError(
+                f"`{name}` must be {least} to {self.config.num_styles - least}, because an image of {self.size} x "
+                f"{self.size} takes {self.config.num_styles} styles. Received {name}={num}."
             )
 
     def _label_number(self, label: str) -> int:
         if label not in self.labels:
-            raise ValueError(
-                f"`label` must be a class that the generator makes: {', '.join(self.labels)}. Received label={label!r}."
+            raise SettingError(
+                f"`label` must be a class of the generator: {', '.join(self.labels)}. Received label={label!r}."
             )
         return self.labels.index(label)
 
 
 @cache
-def _compiled(config: GanConfig) -> tuple[GeneratorNetwork, Callable[..., Any], Callable[..., Any]]:
-    """The network and its functions without and with mixing, compiled once for all snapshots of a run."""
-    # In float32 whatever it was trained in: images are made once, and looked at for long.
+def _compile(config: GanConfig) -> tuple[GeneratorNetwork, Callable[..., Any], Callable[..., Any]]:
+    """Compile the network's functions without and with mixing, once for all snapshots of a run."""
+    # In float32 even after training in bfloat16: images are generated once and used many times.
     network = GeneratorNetwork.build(replace(config, precision="float32"), random_generator(0, Stream.WEIGHTS))
 
     def synthesise(weights: Any, latents: Any, labels: Any, psi: Any, noise: Any) -> Any:
-        return finished(weights, network.styles(weights, latents, labels)[:, None], psi, noise)
+        return to_pixels(weights, network.styles(weights, latents, labels)[:, None], psi, noise)
 
     def synthesise_mixed(weights: Any, latents: Any, labels: Any, psi: Any, noise: Any, others: Any, cut: Any) -> Any:
         own, other = (network.styles(weights, z, labels)[:, None] for z in (latents, others))
         is_own = ops.arange(config.num_styles, dtype="int32")[None, :, None] < cut
-        return finished(weights, ops.where(is_own, own, other), psi, noise)
+        return to_pixels(weights, ops.where(is_own, own, other), psi, noise)
 
-    def finished(weights: Any, styles: Any, psi: Any, noise: Any) -> Any:
+    def to_pixels(weights: Any, styles: Any, psi: Any, noise: Any) -> Any:
         styles = weights[STYLE_MEAN] + psi * (styles - weights[STYLE_MEAN])
         images = network.images(weights, styles, noise)
+        # -1 to 1 becomes 0-255: the floor of x * 127.5 + 128 rounds x * 127.5 + 127.5 to the nearest level.
         return ops.cast(ops.floor(ops.clip(images * 127.5 + 128, 0, 255)), "uint8")
 
     return network, backend.jit(synthesise), backend.jit(synthesise_mixed)
@@ -232,16 +237,16 @@ def _compiled(config: GanConfig) -> tuple[GeneratorNetwork, Callable[..., Any], 
 def _require_same_paths(expected: set[str], received: set[str]) -> None:
     if expected != received:
         differing = sorted(expected ^ received)
-        raise ValueError(
-            f"The weights must fit the configuration. Received others: {', '.join(differing[:3])} and "
-            f"{max(len(differing) - 3, 0)} more are in one of the two only."
+        raise CorruptFileError(
+            f"The weights do not match the configuration: {', '.join(differing[:3])} and "
+            f"{max(len(differing) - 3, 0)} more are in one of the two only. Train or import the generator again."
         )
 
 
-def _as_many(seeds: Iterator[int], part: Sequence[int]) -> tuple[int, ...]:
+def _take_mixing_seeds(seeds: Iterator[int], part: Sequence[int]) -> tuple[int, ...]:
     taken = tuple(islice(seeds, len(part)))
     if len(taken) < len(part):
-        raise ValueError("There must be as many mixing seeds as seeds. Received fewer: name one for each image.")
+        raise SettingError("There are fewer mixing seeds than seeds. Give one mixing seed for each image.")
     return taken
 
 
@@ -255,37 +260,57 @@ def write_snapshot(
     training_index: Iterable[tuple[str, str]],
     origin: Mapping[str, str] = MappingProxyType({}),
 ) -> Path:
-    """Write the averaged generator as `snapshots/kimg-NNNNNN.N` of a run; `origin` is what it started from."""
-    # Rounded down: a run that goes on from here or later must not take it for one that is yet to come.
+    """Write the averaged generator as `snapshots/kimg-NNNNNN.N` of a run.
+
+    Args:
+        run: Folder of the run.
+        kimg: Thousands of real images so far.
+        config: Configuration of the run.
+        weights: Averaged weights, constant noise and `style_mean` by path, float32 `(k, k, maps, filters)` for kernels.
+        classes: The two classes of the image set, the positive one last.
+        training_index: (pixel hash, group) of the images that trained it.
+        origin: Initial weights that training started from, and their licence.
+
+    Returns:
+        Folder of the snapshot.
+    """
+    # Rounded down, so that a run that resumes at this point does not remove it as later than its checkpoint.
     path = run / SNAPSHOTS / f"kimg-{round(kimg * 1000) // 100 / 10:08.1f}"
-    for left in path.parent.glob(f".{path.name}.*"):  # by a process that was killed while it wrote this one
+    for left in path.parent.glob(f".{path.name}.*"):  # left behind by a process that was killed while writing it
         shutil.rmtree(left)
-    with writing(path) as folder:
+    with atomic_folder(path) as folder:
         write_generator(folder, kimg, config, weights, classes=classes, training_index=training_index, origin=origin)
     return path
 
 
 def snapshots(run: str | Path) -> list[Path]:
-    """Snapshot folders of a run, oldest first."""
+    """Return the snapshot folders of a run, oldest first."""
+    # Names have a fixed width, so their order is that of their numbers.
     return sorted((Path(run) / SNAPSHOTS).glob("kimg-*"))
 
 
 def snapshot_kimg(path: Path) -> float:
-    """Thousands of images of a snapshot folder, from its name."""
+    """Read the thousands of images of a snapshot from the name of its folder."""
     return float(path.name.removeprefix("kimg-"))
 
 
 def surplus_snapshots(kimgs: list[float], keep: int) -> list[float]:
-    """Which snapshots to remove so that `keep` are left: thinned evenly, but for the newest fifth, which stay dense.
+    """Choose the snapshots to remove so that `keep` remain: thinned evenly, except the newest fifth, which stay dense.
+
+    The best snapshot of a run that overfits is an early one, that of a run that still learns a late one.
 
     Args:
-        kimgs: Thousands of images of every snapshot, rising.
-        keep: How many may stay, at least 2.
+        kimgs: Thousands of images of every snapshot, ascending.
+        keep: Largest number of snapshots to keep, at least 2.
+
+    Returns:
+        Thousands of images of the snapshots to remove.
     """
     kept, removed = list(kimgs), []
     while len(kept) > keep:
         last_old = max(2, len(kept) - max(1, keep // 5))
-        # The one whose removal leaves the smallest gap; never the first.
+        # The one whose removal leaves the smallest gap, never the first; the earlier one of equal gaps, so that the
+        # choice is deterministic.
         gaps = {kept[i]: kept[i + 1] - kept[i - 1] for i in range(1, last_old)}
         surplus = min(gaps, key=lambda kimg: (gaps[kimg], kimg))
         kept.remove(surplus)

@@ -1,9 +1,9 @@
 """One training step as pure functions of a state and a batch.
 
 A step has five phases, in this order: generator, path-length regularisation (every `path_interval` steps),
-discriminator, average, R1 (every `r1_interval` steps). Each phase takes the state and what was drawn for it, and gives
-the entries of the state that it changes. Gradients and their application are separate functions, because replicas sum
-gradients between the two.
+discriminator, moving average, R1 (every `r1_interval` steps). Each phase takes the state and its inputs, and returns
+the entries of the state that it changes. Gradients and their application are separate functions, because replicas
+average gradients between the two, and TensorFlow cannot do that inside a function that XLA compiles.
 
 References:
     Karras et al. 2020, appendix B ("lazy regularization"). https://arxiv.org/abs/1912.04958
@@ -18,7 +18,7 @@ from keras import ops
 
 from regan import backend
 from regan.gan import losses
-from regan.gan.augmentation.strength import STATE, STRENGTH, adjusted, initial_strength
+from regan.gan.augmentation.strength import STATE, STRENGTH, adjust_strength, initial_strength
 from regan.gan.augmentation.transforms import augment
 from regan.gan.configuration import GanConfig
 from regan.gan.networks import DiscriminatorNetwork, GeneratorNetwork
@@ -27,14 +27,24 @@ State = dict[str, Any]
 Batch = dict[str, Any]
 Figures = dict[str, Any]
 
-ADAM_EPSILON = 1e-8
+ADAM_EPSILON = 1e-8  # Kingma and Ba 2015
 _SHARED_LENGTH = "path_length_of_all"  # mean over the whole batch, where replicas share it
 
 
 def initial_state(
     config: GanConfig, generator_network: GeneratorNetwork, discriminator_network: DiscriminatorNetwork
 ) -> State:
-    """State before the first step: the weights as drawn, everything else at its start."""
+    """Make the state before the first step: initial weights, everything else zero.
+
+    Args:
+        config: Configuration of the run.
+        generator_network: Gives the generator's initial weights.
+        discriminator_network: Gives the discriminator's.
+
+    Returns:
+        Weights, moving average and Adam's second moments by path; counts of updates and mean path length `()`; mean
+        style `(style_size,)`; with ADA also its strength.
+    """
     generator, discriminator = generator_network.weights(), discriminator_network.weights()
     return {
         "generator": generator,
@@ -51,7 +61,7 @@ def initial_state(
 
 
 def average(state: State, decay: Any) -> State:
-    """Move the averaged generator towards the current one; `decay` is the weight of what was."""
+    """Exponential moving average of the generator's weights; `decay` `()` is the weight of the old average."""
     weights = {path: mean * decay + state["generator"][path] * (1 - decay) for path, mean in state["average"].items()}
     return {"average": weights}
 
@@ -62,10 +72,10 @@ class Phases:
     Every phase is `phase(state, batch) -> (changes, figures)`; `average` is `average(state, decay) -> changes`.
 
     Args:
-        config: The run's configuration.
-        generator_network: What is trained, as functions of weights.
-        discriminator_network: The same.
-        replicas: Devices that hold the state and share the batch; one where None.
+        config: Configuration of the run.
+        generator_network: The generator as functions of its weights.
+        discriminator_network: The discriminator as a function of its weights.
+        replicas: Devices that hold the state and share the batch; None = one device.
     """
 
     def __init__(
@@ -88,34 +98,35 @@ class Phases:
         update = _update(replicas, "discriminator", config, config.r1_interval)
         reads = ("generator", *strength)
         self._discriminator = _phase(replicas, "discriminator", self._discriminator_loss, reads, update)
-        self._adjusted = replicas.each(partial(adjusted, config))
+        self._adjust_strength = replicas.each(partial(adjust_strength, config))
         self.r1 = _phase(replicas, "discriminator", self._r1_loss, strength, update)
         self._average = replicas.each(average)
 
     def path_length(self, state: State, batch: Batch) -> tuple[State, Figures]:
-        """Path-length regularisation. Replicas need the mean over all of them before they can take a gradient."""
+        """Path-length regularisation. Replicas need the mean length of the whole batch before their gradients."""
         if self._replicas.num > 1:
             state = state | {_SHARED_LENGTH: self._mean_length(state["generator"], batch)}
         return self._path_length(state, batch)
 
     def discriminator(self, state: State, batch: Batch) -> tuple[State, Figures]:
-        """The discriminator's own loss; then the strength of augmentation is adjusted, by the mean of all replicas."""
+        """Update the discriminator, then adjust the augmentation strength by the mean over all replicas."""
         changes, figures = self._discriminator(state, batch)
         if self.config.ada:
-            changes |= self._adjusted(_part(state, STATE), figures["real_sign"], batch["adjust"])
+            changes |= self._adjust_strength(_select(state, STATE), figures["real_sign"], batch["adjust"])
             figures |= {STRENGTH: changes[STRENGTH]}
         return changes, figures
 
     def average(self, state: State, decay: Any) -> State:
-        """See `average`."""
-        return self._average(_part(state, ("generator", "average")), decay)
+        """Update the moving average of the generator's weights; see the function `average`."""
+        return self._average(_select(state, ("generator", "average")), decay)
 
     def _generator_loss(self, weights: Any, state: State, batch: Batch) -> tuple[Any, Any]:
         styles, first = self._mixed_styles(weights, batch)
         images = self.generator_network.images(weights, styles, batch["noise"])
-        shown = self._shown(images, batch, "transforms", state)
+        shown = self._augment(images, batch, "transforms", state)
         scores = self.discriminator_network.scores(state["discriminator"], shown, batch["labels"])
         loss = losses.generator_loss(scores)
+        # The mean of w is kept here, because this phase computes styles in every step.
         center = ops.mean(first, axis=0)
         style_mean = center + (state["style_mean"] - center) * self.config.style_decay
         return loss, ({"style_mean": style_mean}, {"generator_loss": loss})
@@ -130,10 +141,11 @@ class Phases:
         lengths, decay = self._path_lengths(weights, batch), self.config.path_decay
         own = ops.mean(lengths)
         mean = state.get(_SHARED_LENGTH, ops.stop_gradient(own))
-        # The running mean is updated first.
+        # Karras et al. 2020, equation 4, with a running mean as the target length a. It is updated first.
         path_mean = state["path_mean"] + decay * (mean - state["path_mean"])
         penalty = ops.mean(ops.square(lengths - path_mean))
-        # The gradient flows through the running mean, by way of the mean over all replicas: a term without value.
+        # The gradient also flows through the running mean, and so through the mean over all replicas, which is a
+        # constant here. This term has the value 0 on the whole batch and the missing part of the gradient.
         through_mean = 2 * decay * (mean - path_mean) * (own - mean)
         loss = (penalty - through_mean) * self.config.path_weight * self.config.path_interval
         return loss, ({"path_mean": path_mean}, {"path_length": own, "path_penalty": penalty})
@@ -141,8 +153,8 @@ class Phases:
     def _discriminator_loss(self, weights: Any, state: State, batch: Batch) -> tuple[Any, Any]:
         styles, _ = self._mixed_styles(state["generator"], batch)
         synthetic = self.generator_network.images(state["generator"], styles, batch["noise"])
-        synthetic = self._shown(synthetic, batch, "transforms", state)
-        real = self._shown(self._real_images(batch), batch, "real_transforms", state)
+        synthetic = self._augment(synthetic, batch, "transforms", state)
+        real = self._augment(self._real_images(batch), batch, "real_transforms", state)
         labels = _interleave(batch["labels"], batch["real_labels"]) if self.config.num_labels else None
         scores = self.discriminator_network.scores(weights, _interleave(synthetic, real), labels)
         synthetic_scores, real_scores = _separate(scores)
@@ -155,26 +167,28 @@ class Phases:
         return loss, ({}, figures)
 
     def _r1_loss(self, weights: Any, state: State, batch: Batch) -> tuple[Any, Any]:
-        # The gradient is that by the images before augmentation.
+        # The gradient by the images before augmentation: R1 is about the data, whatever augmentation does to them.
         norms = losses.squared_gradient_norms(
             lambda images: self.discriminator_network.scores(
-                weights, self._shown(images, batch, "real_transforms", state), batch["real_labels"]
+                weights, self._augment(images, batch, "real_transforms", state), batch["real_labels"]
             ),
             self._real_images(batch),
         )
         penalty = ops.mean(norms)
+        # Times the interval, because the penalty is computed once in so many steps (lazy regularisation).
         return penalty * (self.config.r1_gamma / 2 * self.config.r1_interval), ({}, {"r1": penalty})
 
     def _mixed_styles(self, weights: Any, batch: Batch) -> tuple[Any, Any]:
-        """Styles `(n, num_styles, d)` that change latent at `batch["cut"]`, and those of the first latent `(n, d)`."""
+        """Styles `(n, num_styles, d)` that switch latents at `batch["cut"]`, and those of the first latent `(n, d)`."""
+        # Both latents in one call, and the second half discarded where there is no mixing: shapes stay static.
         both = ops.concatenate([batch["latents"], batch["other_latents"]])
         labels = ops.concatenate([batch["labels"], batch["labels"]]) if self.config.num_labels else None
         first, second = ops.split(self.generator_network.styles(weights, both, labels), 2)
         is_first = ops.arange(self.config.num_styles, dtype="int32") < batch["cut"]
         return ops.where(is_first[None, :, None], first[:, None], second[:, None]), first
 
-    def _shown(self, images: Any, batch: Batch, drawn: str, state: State) -> Any:
-        """Images as the discriminator sees them."""
+    def _augment(self, images: Any, batch: Batch, drawn: str, state: State) -> Any:
+        """Images `(n, size, size, channels)` as the discriminator gets them."""
         return augment(images, batch[drawn], state[STRENGTH]) if self.config.ada else images
 
     def _real_images(self, batch: Batch) -> Any:
@@ -184,9 +198,10 @@ class Phases:
 def _update(
     replicas: backend.OneDevice | backend.Replicas, network: str, config: GanConfig, interval: int
 ) -> Callable[[State, dict[str, Any]], State]:
-    """Adam's update of a network that takes one more every `interval` steps (0: none) for its regularisation.
+    """Make Adam's update of a network that has an extra update every `interval` steps (0: none) for its regularisation.
 
-    Rate and decay are corrected for it, so that they stay the same per image. Both phases share the compiled function.
+    Learning rate and decay are corrected for it, c = k / (k + 1), so that they stay the same per image (Karras et al.
+    2020, appendix B). Both phases share the compiled function.
     """
     correction = interval / (interval + 1) if interval else 1.0
     rate, beta2 = config.learning_rate * correction, config.beta2**correction
@@ -195,7 +210,7 @@ def _update(
         return adam_update(state, network, gradients, rate, beta2)
 
     compiled, reads = replicas.each(update), (network, f"{network}_moment", f"{network}_updates")
-    return lambda state, gradients: compiled(_part(state, reads), gradients)
+    return lambda state, gradients: compiled(_select(state, reads), gradients)
 
 
 def _phase(
@@ -205,21 +220,21 @@ def _phase(
     reads: tuple[str, ...],
     update: Callable[[State, dict[str, Any]], State],
 ) -> Callable[[State, Batch], tuple[State, Figures]]:
-    """Gradient of a loss by the network's weights, then the update.
+    """Make a phase: gradient of a loss by the network's weights, then the update.
 
-    Gradients, changes and figures are means over the replicas. `loss(weights, state, batch)` gives
-    `(loss, (changes, figures))`, and is given the entries `reads` of the state.
+    Gradients, changes and figures are means over the replicas. `loss(weights, state, batch)` returns
+    `(loss, (changes, figures))`, and gets the entries `reads` of the state.
     """
     gradients_of = replicas.mean(backend.value_and_gradient(loss))
 
     def phase(state: State, batch: Batch) -> tuple[State, Figures]:
-        (_, (changes, figures)), gradients = gradients_of(state[network], _part(state, reads), batch)
+        (_, (changes, figures)), gradients = gradients_of(state[network], _select(state, reads), batch)
         return changes | update(state, gradients), figures
 
     return phase
 
 
-def _part(state: State, names: tuple[str, ...]) -> State:
+def _select(state: State, names: tuple[str, ...]) -> State:
     return {name: state[name] for name in names}
 
 
@@ -227,19 +242,20 @@ def adam_update(state: State, network: str, gradients: dict[str, Any], rate: flo
     """One update of Adam with beta1 = 0, which needs no first moment.
 
     Args:
-        state: Holds the weights at `network`, second moments and count of updates.
+        state: Weights, second moments and count of updates of the network.
         network: `generator` or `discriminator`.
-        gradients: By path, as the weights.
+        gradients: Gradients by path, in the shapes of the weights.
         rate: Learning rate.
         beta2: Decay of the second moment.
 
     Returns:
-        The changed entries of the state.
+        Changed entries of the state, in the same shapes.
 
     References:
         Kingma and Ba 2015, algorithm 1. https://arxiv.org/abs/1412.6980
     """
     updates = state[f"{network}_updates"] + 1
+    # Bias correction of the second moment, which starts at 0.
     correction = ops.sqrt(1 - ops.power(ops.cast(beta2, updates.dtype), updates))
     moments = {
         path: beta2 * moment + (1 - beta2) * ops.square(gradients[path])
@@ -253,10 +269,11 @@ def adam_update(state: State, network: str, gradients: dict[str, Any], rate: flo
 
 
 def _interleave(synthetic: Any, real: Any) -> Any:
-    """Both halves of a batch in an order in which no group of the minibatch deviation holds both kinds.
+    """Join synthetic and real images so that no group of the minibatch deviation contains both kinds.
 
-    One call of the discriminator on both is then the same as one call for each, and faster.
+    One call of the discriminator on both then gives the same scores as one call on each, and is faster.
     """
+    # Groups of four are i, i + n/4, i + 2n/4, i + 3n/4; as rows of a (4, n/4) table they are its columns.
     rows = [ops.reshape(x, (4, x.shape[0] // 4, *x.shape[1:])) for x in (synthetic, real)]
     return ops.reshape(ops.concatenate(rows, axis=1), (2 * synthetic.shape[0], *synthetic.shape[1:]))
 

@@ -1,4 +1,4 @@
-"""TensorBoard files that are on disk when their writer says so."""
+"""TensorBoard files with a `sync` that guarantees that all events are on disk."""
 
 import time
 from pathlib import Path
@@ -6,18 +6,18 @@ from typing import Any
 
 import numpy as np
 
-_LARGEST_FILE = 16_000_000  # bytes; a file beyond is ended, so that storage takes it once and not again
+_LARGEST_FILE = 16_000_000  # bytes; then a new file begins, so that checkpoint sync uploads the old one only once
 
 
-class Board:
-    """Writes scalars and pictures for TensorBoard.
+class TensorBoardWriter:
+    """Writes scalars and images for TensorBoard.
 
-    The writer of tensorboardX hands events to a thread and cannot say when they are written; here they are in order,
-    and on disk after `sync`.
+    The writer of tensorboardX passes events to a thread and cannot report when they are written. Here they are written
+    in order, and are on disk after `sync`.
 
     Args:
-        folder: Where to; made if needed.
-        purge_step: What an earlier start wrote from this step on is not shown.
+        folder: Folder for the files; created if needed.
+        purge_step: TensorBoard hides events of an earlier start from this step on.
     """
 
     def __init__(self, folder: Path, purge_step: int) -> None:
@@ -29,26 +29,26 @@ class Board:
         self._file.write_event(Event(step=purge_step, session_log=SessionLog(status=SessionLog.START)))
 
     def add_scalar(self, name: str, value: float, step: int) -> None:
-        """Show a number."""
+        """Write a number."""
         from tensorboardX.summary import scalar
 
         self._add(scalar(name, value), step)
 
-    def add_picture(self, name: str, picture: np.ndarray, step: int) -> None:
-        """Show a picture, uint8 `(height, width, 1 or 3)`."""
-        from tensorboardX.summary import image
+    def add_image(self, name: str, image: np.ndarray, step: int) -> None:
+        """Write an image, uint8 `(height, width, 1 or 3)`."""
+        from tensorboardX import summary
 
-        self._add(image(name, picture, dataformats="HWC"), step)
+        self._add(summary.image(name, image, dataformats="HWC"), step)
 
     def sync(self) -> None:
-        """Write all to disk."""
+        """Write all events to disk."""
         self._file.flush()
         if self._path.stat().st_size > _LARGEST_FILE:
             self._file.close()
             self._open()
 
     def close(self) -> None:
-        """End the file."""
+        """Close the file."""
         self._file.close()
 
     def _add(self, summary: Any, step: int) -> None:
@@ -59,7 +59,7 @@ class Board:
     def _open(self) -> None:
         from tensorboardX.event_file_writer import EventsWriter
 
-        # The library names files by the second: without a number, the second one of a second would erase the first.
+        # The library names files by the second: without a number, a second file within one second replaces the first.
         before = set(self._folder.iterdir())
         self._file = EventsWriter(str(self._folder / "events"), f".{len(before)}")
         self._path = next(iter(set(self._folder.iterdir()) - before))

@@ -1,4 +1,4 @@
-"""The training loop: steps, log, snapshots and checkpoints in a work folder."""
+"""Training loop of the GAN: steps, log, snapshots and checkpoints in a work folder."""
 
 import logging
 import math
@@ -15,10 +15,11 @@ from keras import ops, tree
 
 from regan import backend
 from regan.artifacts.history import contact_sheet
+from regan.common.errors import SettingError, TrainingStoppedError
 from regan.common.progress import Progress
 from regan.gan.configuration import GanConfig
 from regan.gan.divergence import require_finite
-from regan.gan.initial_weights import Start, fitted, fitted_discriminator
+from regan.gan.initial_weights import InitialWeights, adapt_discriminator, adapt_generator
 from regan.gan.inputs import Inputs, Stream, TrainingImages, random_generator
 from regan.gan.log import TrainingLog
 from regan.gan.networks import DiscriminatorNetwork, GeneratorNetwork
@@ -32,25 +33,25 @@ from regan.gan.sampling import (
 )
 from regan.gan.steps import Phases, initial_state
 from regan.training.checkpoint import CHECKPOINTS, load_checkpoint, save_checkpoint
-from regan.training.workspace import Stop, TrainingStoppedError, noting_sigterm
+from regan.training.workspace import StopRequest, catch_sigterm
 
 _LOG = logging.getLogger("regan")
 _SAMPLES_PER_LABEL = 16
-_COMPILED = "compiled"  # functions that the next start need not compile again; not part of the state
+_COMPILED = "compiled"  # folder of compiled functions, a cache for the next start; not part of the state
 
 OnSnapshot = Callable[[Path, float], Mapping[str, float] | None]
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a finished run reports.
+    """Result of a finished run.
 
     Attributes:
         kimg: Thousands of real images shown.
-        seconds: Training time, over all starts.
+        seconds: Training time, summed over all starts.
         images_per_second: Mean over the run.
         num_parameters: Trainable parameters of `generator` and `discriminator`.
-        samples: Images at fixed latents, uint8 `(n, size, size, channels)`, 16 a class.
+        samples: Images at fixed latents, uint8 `(n, size, size, channels)`, 0-255, 16 per class.
     """
 
     kimg: float
@@ -61,23 +62,23 @@ class TrainingResult:
 
 
 class Trainer:
-    """Trains one configuration on one set of images, in a work folder from which it goes on after an interruption.
+    """Trains one configuration on one set of images, in a work folder from which an interrupted run resumes.
 
     Args:
-        config: What is trained.
+        config: Configuration of the run.
         images: Real images.
         folder: Existing work folder: checkpoints, snapshots, log and TensorBoard files.
         classes: The two classes of the image set, the positive one last.
-        configuration: Hash of all that a resumed run must have in common with the one before.
+        configuration: Hash of all that a resumed run must share with the earlier run.
         training_index: (pixel hash, group) of the real images.
-        start: Generator to start from; the discriminator is new where it brings none.
-        keep_snapshots: At most so many snapshots stay.
-        checkpoint_seconds: Time between checkpoints; one is also written with every snapshot and on SIGTERM.
-        on_snapshot: Called with each new snapshot's folder and its kimg; the figures it returns are shown in
+        start: Initial weights; None = random. Without a discriminator in them, a new one is trained.
+        keep_snapshots: Largest number of snapshots to keep.
+        checkpoint_seconds: Seconds between checkpoints; one is also written with every snapshot and on SIGTERM.
+        on_snapshot: Called with the folder and kimg of each new snapshot; the figures that it returns are written for
             TensorBoard.
-        on_checkpoint: Called when all that makes the state lies in `folder`: after the first and the last checkpoint,
-            on SIGTERM, and after a checkpoint when `checkpoint_seconds` have passed since the last call.
-        devices: How many devices share each batch; 0 = as many of the visible ones as can.
+        on_checkpoint: Called when the state in `folder` is complete: after the first and the last checkpoint, on
+            SIGTERM, and after a checkpoint when `checkpoint_seconds` have passed since the last call.
+        devices: Number of devices that share each batch; 0 = as many of the visible ones as can.
         on_step: Called after each step; ends the training when it raises.
     """
 
@@ -90,7 +91,7 @@ class Trainer:
         classes: tuple[str, ...],
         configuration: str,
         training_index: set[tuple[str, str]],
-        start: Start | None = None,
+        start: InitialWeights | None = None,
         keep_snapshots: int = 25,
         checkpoint_seconds: float = 600.0,
         devices: int = 0,
@@ -100,7 +101,7 @@ class Trainer:
     ) -> None:
         self.config, self.folder, self.classes = config, folder, classes
         self.training_index, self.keep_snapshots = training_index, keep_snapshots
-        self._origin = start.about() if start else {}
+        self._origin = start.provenance() if start else {}
         self.checkpoint_seconds, self.on_snapshot = checkpoint_seconds, on_snapshot
         self._on_checkpoint, self._on_step, self._configuration = on_checkpoint, on_step, configuration
         random = random_generator(config.seed, Stream.WEIGHTS)
@@ -112,7 +113,7 @@ class Trainer:
         self._inputs = Inputs(config, images)
         self._state = initial_state(config, self._generator, self._discriminator)
         if start is not None:
-            self._state |= self._started(start)
+            self._state |= self._load_initial_weights(start)
         self._state = self._replicas.copies(self._state)
         self._step, self._seconds = 0, 0.0
         (folder / CHECKPOINTS).mkdir(exist_ok=True)
@@ -126,14 +127,15 @@ class Trainer:
         """Train to the end, from the newest checkpoint if there is one.
 
         Raises:
-            TrainingStoppedError: SIGTERM came; the same command goes on from the checkpoint.
-            TrainingDivergedError: The figures left the finite or all bounds, or the discriminator has won.
-            ValueError: The work folder belongs to another configuration or other images.
+            TrainingStoppedError: The process received SIGTERM; the same command resumes from the checkpoint.
+            TrainingDivergedError: A figure is not finite or out of bounds, or the discriminator has won.
+            CheckpointMismatchError: The work folder belongs to another configuration or other images.
+            SettingError: The run is shorter than its checkpoint.
         """
         self._restore()
         left = self._num_steps - self._step
         with (
-            noting_sigterm() as stop,
+            catch_sigterm() as stop,
             TrainingLog(self.folder, self.kimg, self.config.kimg) as log,
             Progress("Train GAN", max(left, 1) * self.config.batch_size) as progress,
         ):
@@ -141,7 +143,8 @@ class Trainer:
             for batches, waited in self._batches():
                 started = time.monotonic()
                 figures = self._train_step(batches)
-                # One step at most is under way while the next one is handed over, so that the clock tells the truth.
+                # Devices compute asynchronously. Waiting for the step before this one leaves one step under way, so
+                # that the device never idles and the clock measures computing, not queueing.
                 tree.map_structure(ops.convert_to_numpy, before)
                 before = figures
                 self._step += 1
@@ -149,7 +152,7 @@ class Trainer:
                 self._seconds += seconds
                 log.add(figures, num_images=self.config.batch_size, seconds=seconds, waited=waited)
                 progress.advance(self.config.batch_size, **log.newest)
-                self._write_what_is_due(log, stop)
+                self._write_due_files(log, stop)
                 self._on_step()
         return self._result()
 
@@ -157,13 +160,13 @@ class Trainer:
     def _num_steps(self) -> int:
         return math.ceil(self.config.kimg * 1000 / self.config.batch_size)
 
-    def _started(self, start: Start) -> dict[str, Any]:
+    def _load_initial_weights(self, start: InitialWeights) -> dict[str, Any]:
         channels = self.config.channels
-        weights = fitted(start, self._state["generator"], channels)
+        weights = adapt_generator(start, self._state["generator"], channels)
         changes: dict[str, Any] = {"generator": weights, "average": weights, "style_mean": start.weights[STYLE_MEAN]}
         if start.discriminator is not None:
             expected = self._state["discriminator"]
-            changes["discriminator"] = fitted_discriminator(start.discriminator, expected, channels)
+            changes["discriminator"] = adapt_discriminator(start.discriminator, expected, channels)
         return tree.map_structure(ops.convert_to_tensor, changes)
 
     def _restore(self) -> None:
@@ -172,11 +175,12 @@ class Trainer:
             self._step, self._seconds = checkpoint.step, checkpoint.seconds
             self._state = self._replicas.copies(checkpoint.state)
         if self._step > self._num_steps:
-            raise ValueError(
-                f"`kimg` must not be less than the checkpoint has: {self.kimg:g} kimg are done in {self.folder}. "
-                f"Received kimg={self.config.kimg:g}. Raise it, or work in another folder."
+            raise SettingError(
+                f"`kimg` is less than the checkpoint in {self.folder} has already: {self.kimg:g} kimg. "
+                f"Received kimg={self.config.kimg:g}. Raise it, or use another folder."
             )
-        self._checkpointed, self._offered = time.monotonic(), -math.inf
+        self._last_checkpoint, self._last_callback = time.monotonic(), -math.inf
+        # Snapshots after the checkpoint are made again; keeping them would mix two histories.
         for path in snapshots(self.folder):
             if snapshot_kimg(path) > self.kimg:
                 shutil.rmtree(path)
@@ -193,23 +197,24 @@ class Trainer:
         )
 
     def _batches(self) -> Iterator[tuple[dict[str, Any], float]]:
-        """Inputs of every step left, and the seconds they were waited for.
+        """Inputs of every remaining step, and the seconds spent waiting for them.
 
-        Meanwhile, the next ones are drawn and moved to their devices.
+        The next inputs are drawn and moved to their devices while a step is computed.
         """
         with ThreadPoolExecutor(1) as drawer:
-            drawn = drawer.submit(self._drawn, self._step)
+            drawn = drawer.submit(self._draw, self._step)
             for step in range(self._step, self._num_steps):
                 started = time.monotonic()
                 batches = drawn.result()
                 waited = time.monotonic() - started
-                drawn = drawer.submit(self._drawn, step + 1)
+                drawn = drawer.submit(self._draw, step + 1)
                 yield batches, waited
 
-    def _drawn(self, step: int) -> dict[str, Any]:
+    def _draw(self, step: int) -> dict[str, Any]:
         return self._replicas.shares(self._inputs.draw(step))
 
     def _train_step(self, batches: dict[str, Any]) -> dict[str, Any]:
+        # The order of the official training: generator, its regularisation, discriminator, moving average, R1.
         figures = self._apply(self._phases.generator, batches["generator"])
         if "path_length" in batches:
             figures |= self._apply(self._phases.path_length, batches["path_length"])
@@ -225,36 +230,40 @@ class Trainer:
         return self._replicas.first(figures)
 
     def _average_decay(self) -> np.float32:
+        # 0.5^(images of the batch / half-life). The ramp (Karras et al. 2020b) shortens the half-life at the start, or
+        # the average would remember the random initial weights for long.
         half_life = self.config.average_kimg * 1000
         if self.config.average_ramp:
             half_life = min(half_life, (self._step + 1) * self.config.batch_size * self.config.average_ramp)
         return np.float32(0.5 ** (self.config.batch_size / half_life))
 
-    def _write_what_is_due(self, log: TrainingLog, stop: Stop) -> None:
+    def _write_due_files(self, log: TrainingLog, stop: StopRequest) -> None:
         is_last = self._step == self._num_steps
         if is_last or self._is_due(self.config.log_kimg):
             log.flush(self.kimg)
         if is_last or self._is_due(self.config.snapshot_kimg):
             log.flush(self.kimg)
             path = self._snapshot(log)
-            # Measuring may take longer than a lost machine gives notice, and it may fail: the state is kept first.
+            # Measuring may fail, and may take longer than the notice of a preemption: the checkpoint comes first.
             self._checkpoint(log, offer=is_last or stop.requested or self.on_snapshot is not None)
             if not stop.requested:
                 self._measure(path, log)
-        elif stop.requested or time.monotonic() - self._checkpointed >= self.checkpoint_seconds:
-            log.require_sane()
+        elif stop.requested or time.monotonic() - self._last_checkpoint >= self.checkpoint_seconds:
+            log.require_bounded()
             self._checkpoint(log, offer=True)
         if stop.requested and not is_last:
             raise TrainingStoppedError(
-                f"Training was told to stop (SIGTERM) after {self.kimg:.1f} kimg. Its checkpoint is in {self.folder}. "
-                "Run the same command again to go on."
+                f"Training stopped by SIGTERM after {self.kimg:.1f} kimg. The checkpoint is in {self.folder}. "
+                "Run the same command again to resume."
             )
 
     def _is_due(self, interval_kimg: float) -> bool:
+        # In whole images, so that sums of fractions cannot skip an interval; due when this step crossed a multiple.
         interval, batch = round(interval_kimg * 1000), self.config.batch_size
         return self._step * batch // interval > (self._step - 1) * batch // interval
 
     def _checkpoint(self, log: TrainingLog, *, offer: bool) -> None:
+        # The log first: a checkpoint must never be newer than the log that belongs to it.
         log.sync()
         state = tree.map_structure(ops.convert_to_numpy, self._replicas.first(self._state))
         require_finite(state)
@@ -265,9 +274,9 @@ class Trainer:
             seconds=self._seconds,
             state=state,
         )
-        self._checkpointed = time.monotonic()
-        if offer or self._checkpointed - self._offered >= self.checkpoint_seconds:
-            self._offered = self._checkpointed
+        self._last_checkpoint = time.monotonic()
+        if offer or self._last_checkpoint - self._last_callback >= self.checkpoint_seconds:
+            self._last_callback = self._last_checkpoint
             self._on_checkpoint()
 
     def _snapshot(self, log: TrainingLog) -> Path:
@@ -294,7 +303,7 @@ class Trainer:
         try:
             log.write_snapshot_figures(self.kimg, self.on_snapshot(path, self.kimg) or {})
         except (ValueError, OSError, RuntimeError) as error:
-            _LOG.warning("Snapshot %s could not be measured, training goes on: %s", path.name, error)
+            _LOG.warning("Snapshot %s could not be measured. Training continues. %s", path.name, error)
 
     def _averaged_weights(self) -> dict[str, Any]:
         state = self._replicas.first({name: self._state[name] for name in ("average", "style_mean")})

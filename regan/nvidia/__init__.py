@@ -1,6 +1,6 @@
-"""Generators of NVIDIA's official releases, read without PyTorch and without running what their files carry.
+"""Import of generators from NVIDIA's official releases, without PyTorch and without running code from their files.
 
-Nothing here was made from NVIDIA's code: the reader follows the format of pickles and the description of theirs.
+Nothing here is derived from NVIDIA's code: the reader follows the pickle format and a description of the files.
 """
 
 import logging
@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from regan.common.errors import SettingError
+
 if TYPE_CHECKING:
     from regan.gan.configuration import GanConfig
-    from regan.nvidia.official import Official
+    from regan.nvidia.official import OfficialNetwork
 
 LICENCE = (
     "Weights of an official StyleGAN2 release of NVIDIA, or trained with its code: for non-commercial research and "
@@ -27,12 +29,12 @@ class ImportedGenerator:
     """Result of `import_nvidia`.
 
     Attributes:
-        path: The generator.
+        path: Folder of the generator.
         size: Height and width of its images, pixels.
         channels: 1 (grey) or 3 (RGB).
-        labels: Classes that it makes.
-        release: Release that the file came from, by its form.
-        licence: Terms that the weights carry.
+        labels: Classes of its images.
+        release: Release that the file came from, by its format.
+        licence: Licence of the weights.
     """
 
     path: Path
@@ -51,34 +53,37 @@ def import_nvidia(
     classes: str = "",
     label: str = "",
 ) -> ImportedGenerator:
-    """Read a generator of an official NVIDIA StyleGAN2 pickle, to start training from or to make images with.
+    """Import a generator from an official NVIDIA StyleGAN2 pickle, as initial weights or to generate images.
 
-    The discriminator beside it, if it is one of ours, is kept for training to start from too.
-    Needs no PyTorch, and executes nothing that the file carries: a pickle that holds other than arrays and listed names
-    is refused. The weights keep NVIDIA's non-commercial terms.
+    The discriminator in the file is imported too if its architecture is supported. PyTorch is not needed, and nothing
+    in the file is executed: a pickle with anything but arrays and listed names is refused. The weights keep NVIDIA's
+    non-commercial licence.
 
     Args:
-        file: Pickle of stylegan2-ada-pytorch, or of the TensorFlow 1 releases (written from their description: no such
-            file was at hand to test).
-        output: Generator to write.
-        network: `G_ema`, the averaged generator, or `G`, the newest weights.
-        classes: Negative and positive class, such as `benign,malignant`; `class_0,class_1` where empty.
-        label: Which of the two a network without labels makes; the first one where empty.
+        file: Pickle of stylegan2-ada-pytorch, or of the TensorFlow 1 releases (implemented from their description; no
+            such file was available for tests).
+        output: Generator folder to write.
+        network: `G_ema`, the exponential moving average of the generator, or `G`, its latest weights.
+        classes: Negative and positive class, such as `benign,malignant`; empty = `class_0,class_1`.
+        label: Class of the images of a network without labels; empty = the first one.
 
     Returns:
-        Where the generator lies, and what it makes.
+        Folder of the generator, and a description of it.
 
     Raises:
-        ValueError: The file is no such pickle or is damaged, or our networks cannot express its network.
-        FileExistsError: `output` holds something already.
+        SettingError: `network`, `classes` or `label` has a value that is not allowed.
+        UnsafeFileError: The file is not such a pickle, is corrupt, or contains anything but arrays and listed names.
+        WrongArtifactError: The architecture of the network is not supported.
+        CorruptFileError: The weights are not finite.
+        FileExistsError: `output` is not empty.
         OSError: The file cannot be read.
     """
     started = time.monotonic()
     pair = _pair(classes, label)
     if network not in ("G_ema", "G"):
-        raise ValueError(f"`network` must be 'G_ema' or 'G'. Received network={network!r}.")
+        raise SettingError(f"`network` must be 'G_ema' or 'G'. Received network={network!r}.")
 
-    from regan.artifacts.output_folder import require_free
+    from regan.artifacts.output_folder import require_empty_output
     from regan.common.files import file_hash
     from regan.nvidia.conversion import (
         generator_config,
@@ -89,14 +94,14 @@ def import_nvidia(
     )
     from regan.nvidia.official import read_pair
 
-    require_free(Path(output))
-    official, judge = read_pair(file, network)
+    require_empty_output(Path(output))
+    official, official_discriminator = read_pair(file, network)
     labels = pair if _is_conditional(official) else (label or pair[0],)
     config = generator_config(official, labels)
     weights = generator_weights(official)
     require_fit(weights, generator_shapes(config))
     require_finite(weights)
-    discriminator, left_out = _discriminator(judge, config)
+    discriminator, left_out = _convert_discriminator(official_discriminator, config)
     origin = {
         "licence": LICENCE,
         "origin": {"sha256": file_hash(Path(file)), "release": official.release, "network": network},
@@ -109,33 +114,35 @@ def import_nvidia(
 def _pair(classes: str, label: str) -> tuple[str, ...]:
     pair = tuple(name.strip() for name in classes.split(",")) if classes else _CLASSES
     if len(pair) != 2 or not all(pair) or pair[0] == pair[1]:
-        raise ValueError(
+        raise SettingError(
             "`classes` must be two names, the negative class first, such as 'benign,malignant'. "
             f"Received classes={classes!r}."
         )
     if label and label not in pair:
-        raise ValueError(f"`label` must be one of the classes {', '.join(pair)}. Received label={label!r}.")
+        raise SettingError(f"`label` must be one of the classes {', '.join(pair)}. Received label={label!r}.")
     return pair
 
 
-def _is_conditional(official: "Official") -> bool:
+def _is_conditional(official: "OfficialNetwork") -> bool:
     return any(name.startswith(("mapping.embed.", "LabelEmbed/", "LabelConcat/")) for name in official.arrays)
 
 
-def _notes(official: "Official") -> list[str]:
-    from regan.nvidia.conversion import clamp
+def _notes(official: "OfficialNetwork") -> list[str]:
+    from regan.nvidia.conversion import activation_clamp
 
-    bound = clamp(official)
+    bound = activation_clamp(official)
     if not bound:
         return []
     return [
-        f"The official network bounds activations at {bound:g}, for half precision. Ours does not: images with larger "
+        f"The official network clamps activations at {bound:g}, for half precision. RaGAN does not: images with larger "
         "activations differ."
     ]
 
 
-def _discriminator(judge: "Official | None", config: "GanConfig") -> tuple[dict[str, Any] | None, list[str]]:
-    """Weights of the discriminator beside the generator, if it is one of ours, or why it is left out."""
+def _convert_discriminator(
+    official: "OfficialNetwork | None", config: "GanConfig"
+) -> tuple[dict[str, Any] | None, list[str]]:
+    """Convert the discriminator of the file; if it is not supported, return None and a note with the reason."""
     from regan.nvidia.conversion import (
         discriminator_shapes,
         discriminator_weights,
@@ -144,14 +151,15 @@ def _discriminator(judge: "Official | None", config: "GanConfig") -> tuple[dict[
         require_our_rate,
     )
 
-    if judge is None:
+    if official is None:
         return None, []
     try:
-        require_our_rate(judge, config)
-        weights = discriminator_weights(judge)
+        require_our_rate(official, config)
+        weights = discriminator_weights(official)
         require_fit(weights, discriminator_shapes(config))
     except ValueError as error:
-        return None, [f"The file's discriminator is left out; training starts with a new one. {error}"]
+        # The generator is useful without it, so this is no reason to refuse the file.
+        return None, [f"The discriminator in the file is not imported; training starts with a new one. {error}"]
     require_finite(weights)
     return weights, []
 
@@ -166,10 +174,10 @@ def _write(
     started: float,
 ) -> None:
     from regan.artifacts.history import write_step
-    from regan.artifacts.output_folder import writing
+    from regan.artifacts.output_folder import atomic_folder
     from regan.gan.generator_folder import write_generator
 
-    with writing(output) as folder:
+    with atomic_folder(output) as folder:
         write_generator(
             folder,
             0.0,

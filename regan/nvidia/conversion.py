@@ -1,7 +1,7 @@
-"""From official arrays to our configuration and our weights.
+"""Conversion of official arrays to a configuration and weights of RaGAN.
 
-The PyTorch path is tested with the arrays of two small official networks, the TensorFlow 1 path by description only:
-no file of those releases was at hand.
+The PyTorch path is tested with the arrays of two small official networks; the TensorFlow 1 path only follows the
+description of its files, because none of them was available.
 """
 
 import re
@@ -10,14 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from regan.common.errors import CorruptFileError, WrongArtifactError
 from regan.gan.configuration import GanConfig, configure
 from regan.gan.generator_folder import STYLE_MEAN
-from regan.nvidia.official import Official
+from regan.nvidia.official import OfficialNetwork
 
 _FILTER = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64
-_RATE = 0.01  # of the mapping network, in all releases
+_RATE = 0.01  # learning rate of the mapping network relative to the rest, in all releases
 
-_RENAMED = (
+# Names of the PyTorch release to ours, applied in this order: the general rule for weights is the last one.
+_GENERATOR_NAMES = (
     (r"^mapping\.w_avg$", STYLE_MEAN),
     (r"\.b4\.const$", ".start"),
     (r"\.b(\d+)\.conv0\.", r".size_\1_up."),
@@ -29,7 +31,7 @@ _RENAMED = (
     (r"^(synthesis\.size_\w+)\.(weight|affine)", r"\1.convolution.\2"),
     (r"weight$", "kernel"),
 )
-_RENAMED_JUDGE = (
+_DISCRIMINATOR_NAMES = (
     (r"^mapping\.embed\.", "discriminator.embedding."),
     (r"^mapping\.fc(\d+)\.", r"discriminator.dense_\1."),
     (r"^b4\.conv\.", "discriminator.last."),
@@ -41,7 +43,7 @@ _RENAMED_JUDGE = (
     (r"^b(\d+)\.skip\.", r"discriminator.size_\1.shortcut."),
     (r"weight$", "kernel"),
 )
-# TensorFlow's names as PyTorch's; the noise is numbered and comes apart.
+# Names of the TensorFlow release to those of PyTorch. Noise is numbered there and handled in `_from_tensorflow`.
 _FROM_TENSORFLOW = (
     (r"^dlatent_avg$", "mapping.w_avg"),
     (r"^LabelEmbed/", "mapping.embed/"),
@@ -55,7 +57,7 @@ _FROM_TENSORFLOW = (
     (r"/mod_", ".affine."),
     (r"/", "."),
 )
-_FROM_TENSORFLOW_JUDGE = (
+_FROM_TENSORFLOW_DISCRIMINATOR = (
     (r"^LabelEmbed/", "mapping.embed/"),
     (r"^Mapping(\d+)/", r"mapping.fc\1/"),
     (r"^4x4/Conv/", "b4.conv/"),
@@ -69,23 +71,24 @@ _FROM_TENSORFLOW_JUDGE = (
 )
 
 
-def generator_config(official: Official, labels: tuple[str, ...]) -> GanConfig:
-    """The configuration that a generator's arrays tell.
+def generator_config(official: OfficialNetwork, labels: tuple[str, ...]) -> GanConfig:
+    """Derive the configuration from the arrays of a generator.
 
-    What they do not tell, such as the batch size of their training, is that of `config-e`.
+    Settings that cannot be derived from them, such as the batch size, are those of `config-e`.
 
     Args:
         official: A generator, `G_ema` or `G`.
-        labels: Names of the classes that it makes, as many as it knows; one for a network without labels.
+        labels: Names of its classes, as many as it has labels; one for a network without labels.
 
     Raises:
-        ValueError: Our networks cannot express it.
+        WrongArtifactError: The architecture is not supported.
     """
-    _require_ours(official)
-    arrays = _in_torch_layout(official, judge=False)
+    _require_supported(official)
+    arrays = _in_torch_layout(official, discriminator=False)
     sizes = sorted({int(found[1]) for name in arrays if (found := re.match(r"synthesis\.b(\d{1,4})\.", name))})
     num_layers = len([name for name in arrays if re.fullmatch(r"mapping\.fc\d+\.weight", name)])
     try:
+        # Biases are one number per map, which is the width of a layer, whatever the layout of its kernel.
         maps = {size: len(arrays[f"synthesis.b{size}.conv1.bias"]) for size in sizes}
         channels = len(arrays["synthesis.b4.torgb.bias"])
         style_size = len(arrays["mapping.w_avg"])
@@ -93,14 +96,15 @@ def generator_config(official: Official, labels: tuple[str, ...]) -> GanConfig:
         latent_size = arrays["mapping.fc0.weight"].shape[1] - (0 if embedding is None else len(embedding))
         num_labels = 0 if embedding is None else embedding.shape[1]
     except (KeyError, IndexError, TypeError) as error:
-        raise _unlike_ours(f"an array is missing or has another shape ({error})") from error
+        raise _unsupported_error(f"an array is missing or has another shape ({error})") from error
     if min(*maps.values(), latent_size, style_size) < 1:
-        raise _unlike_ours("an array is empty")
+        raise _unsupported_error("an array is empty")
     if max(num_labels, 1) != len(labels):
-        raise ValueError(
-            f"`classes` must name what the network makes, and RaGAN knows networks without labels and with two. This "
-            f"one has {num_labels} labels. Received {len(labels)} names: {', '.join(labels)}."
+        raise WrongArtifactError(
+            f"The network has {num_labels} labels, but RaGAN supports networks without labels and with two. "
+            f"Received {len(labels)} names in `classes`: {', '.join(labels)}."
         )
+    # Feature maps are min(2 * base_maps / size, max_maps), and the largest size has the fewest.
     largest = sizes[-1]
     return configure(
         "config-e",
@@ -116,23 +120,41 @@ def generator_config(official: Official, labels: tuple[str, ...]) -> GanConfig:
     )
 
 
-def generator_weights(official: Official) -> dict[str, np.ndarray]:
-    """Weights, constant noise and `style_mean` of a generator by our paths, float32."""
-    return _translated(_in_torch_layout(official, judge=False), _RENAMED)
+def generator_weights(official: OfficialNetwork) -> dict[str, np.ndarray]:
+    """Convert weights, constant noise and `style_mean` of a generator.
+
+    Args:
+        official: A generator.
+
+    Returns:
+        Arrays by path in RaGAN's layout, float32: kernels `(size, size, maps, filters)`, dense kernels `(width,
+        units)`.
+    """
+    return _translate(_in_torch_layout(official, discriminator=False), _GENERATOR_NAMES)
 
 
-def discriminator_weights(official: Official) -> dict[str, np.ndarray]:
-    """Weights of a discriminator by our paths, float32."""
-    return _translated(_in_torch_layout(official, judge=True), _RENAMED_JUDGE)
+def discriminator_weights(official: OfficialNetwork) -> dict[str, np.ndarray]:
+    """Convert the weights of a discriminator.
+
+    Args:
+        official: A discriminator.
+
+    Returns:
+        Arrays by path in RaGAN's layout, float32: kernels `(size, size, maps, filters)`, dense kernels `(width,
+        units)`.
+    """
+    return _translate(_in_torch_layout(official, discriminator=True), _DISCRIMINATOR_NAMES)
 
 
-def clamp(official: Official) -> float:
-    """The bound of activations that the official network has and ours has not; 0 = none."""
-    return max((float(value) for value in _named(official, "conv_clamp") if not isinstance(value, str)), default=0.0)
+def activation_clamp(official: OfficialNetwork) -> float:
+    """Bound at which the official network clamps activations, which ours does not; 0 = none."""
+    return max(
+        (float(value) for value in _settings_named(official, "conv_clamp") if not isinstance(value, str)), default=0.0
+    )
 
 
 def generator_shapes(config: GanConfig) -> dict[str, tuple[int, ...]]:
-    """Shape of every array of a generator folder, told without making the network: a file may declare a huge one."""
+    """Shape of every array in a generator folder, without building the network: a file may declare a huge one."""
     shapes: dict[str, tuple[int, ...]] = {STYLE_MEAN: (config.style_size,), "synthesis/start": (4, 4, config.maps(4))}
     width = config.latent_size
     if config.num_labels:
@@ -153,7 +175,7 @@ def generator_shapes(config: GanConfig) -> dict[str, tuple[int, ...]]:
 
 
 def discriminator_shapes(config: GanConfig) -> dict[str, tuple[int, ...]]:
-    """Shape of every array of the discriminator that is trained with such a generator, told without making it."""
+    """Shape of every array of the discriminator of such a generator, without building it."""
     top, name = config.maps(4), "discriminator"
     shapes = _convolution(f"{name}/from_image", 1, config.channels, config.maps(config.size))
     for size in config.sizes[1:]:
@@ -186,83 +208,109 @@ def _modulated(path: str, kernel: int, maps: int, filters: int, style_size: int)
 
 
 def require_fit(weights: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Refuse weights that are not, in number and shape, those of our network."""
+    """Refuse weights whose paths or shapes differ from those of our network.
+
+    Args:
+        weights: Arrays of any shape by path.
+        shapes: Expected shapes by path, such as `(3, 3, maps, filters)`.
+
+    Raises:
+        WrongArtifactError: They differ.
+    """
     other = sorted(set(weights) ^ set(shapes))
     other += [path for path in weights if path in shapes and weights[path].shape != shapes[path]]
     if other:
-        raise _unlike_ours(f"{len(other)} of its arrays differ in name or shape, such as {other[0]}")
+        raise _unsupported_error(f"{len(other)} arrays differ in name or shape, such as {other[0]}")
 
 
 def require_finite(weights: Mapping[str, np.ndarray]) -> None:
-    """Refuse weights that are not finite."""
+    """Refuse weights, arrays of any shape `(...,)` by path, that contain NaN or infinity.
+
+    Raises:
+        CorruptFileError: They do.
+    """
     broken = [path for path, value in weights.items() if not np.isfinite(value).all()]
     if broken:
-        raise ValueError(f"The weights must be finite. {broken[0]} and {len(broken) - 1} more are not.")
+        raise CorruptFileError(
+            f"The weights contain NaN or infinity: {broken[0]} and {len(broken) - 1} more arrays. Use another file."
+        )
 
 
-def require_our_rate(judge: Official, config: GanConfig) -> None:
-    """Refuse a discriminator whose label layers learn at another rate than the generator's mapping network."""
-    if config.num_labels and (rate := _mapping_rate(judge)) != config.mapping_rate:
-        raise _unlike_ours(f"label layers learn at the rate {rate:g} instead of {config.mapping_rate:g}")
+def require_our_rate(discriminator: OfficialNetwork, config: GanConfig) -> None:
+    """Refuse a discriminator whose label layers have another relative learning rate than the mapping network.
+
+    Raises:
+        WrongArtifactError: The rates differ. The rate is a factor on the weights, and ours has one for both networks.
+    """
+    if config.num_labels and (rate := _mapping_rate(discriminator)) != config.mapping_rate:
+        raise _unsupported_error(
+            f"label layers have the relative learning rate {rate:g} instead of {config.mapping_rate:g}"
+        )
 
 
-def _require_ours(official: Official) -> None:
+def _require_supported(official: OfficialNetwork) -> None:
     for name, expected in (("architecture", "skip"), ("activation", "lrelu"), ("nonlinearity", "lrelu")):
-        for value in _named(official, name):
+        for value in _settings_named(official, name):
             if value not in (expected, "linear"):
-                raise _unlike_ours(f"its {name} is {value!r} instead of {expected!r}")
+                raise _unsupported_error(f"its {name} is {value!r} instead of {expected!r}")
     for name, value in official.arrays.items():
         if name.endswith("resample_filter") and not _is_our_filter(value):
-            raise _unlike_ours(f"its {name} is not the filter [1, 3, 3, 1]")
-    for value in _named(official, "resample_kernel"):
+            raise _unsupported_error(f"its {name} is not the filter [1, 3, 3, 1]")
+    for value in _settings_named(official, "resample_kernel"):
         if value != [1, 3, 3, 1]:
-            raise _unlike_ours(f"its filter is {value} instead of [1, 3, 3, 1]")
+            raise _unsupported_error(f"its filter is {value} instead of [1, 3, 3, 1]")
 
 
 def _is_our_filter(values: np.ndarray) -> bool:
+    # Stored as two dimensions, or as one for separable filters; in half precision, hence the tolerance.
     if values.ndim == 1:
         values = np.outer(values, values)
     return values.shape == _FILTER.shape and bool(np.allclose(values, _FILTER, atol=1e-3))
 
 
-def _mapping_rate(official: Official) -> float:
-    told = [v for k, v in official.settings.items() if re.fullmatch(r"mapping\.fc\d+\.bias_gain|mapping_lrmul", k)]
-    rates = {float(value) for value in told if isinstance(value, int | float)} or {_RATE}
+def _mapping_rate(official: OfficialNetwork) -> float:
+    # The gain on a bias is the relative learning rate of its layer.
+    pattern = r"mapping\.fc\d+\.bias_gain|mapping_lrmul"
+    values = [value for name, value in official.settings.items() if re.fullmatch(pattern, name)]
+    rates = {float(value) for value in values if isinstance(value, int | float)} or {_RATE}
     rate = rates.pop()
     if rates or not 0 < rate <= 1:
-        raise _unlike_ours("the layers of its mapping network learn at different rates")
+        raise _unsupported_error("the layers of its mapping network have different learning rates")
     return rate
 
 
-def _named(official: Official, name: str) -> list[Any]:
+def _settings_named(official: OfficialNetwork, name: str) -> list[Any]:
     return [value for key, value in official.settings.items() if key.rpartition(".")[2] == name]
 
 
-def _unlike_ours(why: str) -> ValueError:
-    return ValueError(
-        "The network must be a StyleGAN2 with skip outputs, leaky rectifiers and the filter [1, 3, 3, 1], because ours "
-        f"are such. In this one {why}. Export a StyleGAN2 network, configuration e or f, or train one here."
+def _unsupported_error(why: str) -> WrongArtifactError:
+    return WrongArtifactError(
+        f"The architecture of the network is not supported: {why}. Supported: StyleGAN2 with skip outputs, leaky ReLU "
+        "and the filter [1, 3, 3, 1]. Export a StyleGAN2 network, configuration e or f, or train one with RaGAN."
     )
 
 
-def _in_torch_layout(official: Official, *, judge: bool) -> dict[str, np.ndarray]:
+def _in_torch_layout(official: OfficialNetwork, *, discriminator: bool) -> dict[str, np.ndarray]:
     arrays = {name: value for name, value in official.arrays.items() if not name.endswith("resample_filter")}
     if official.release == "PyTorch":
         return arrays
-    table = _FROM_TENSORFLOW_JUDGE if judge else _FROM_TENSORFLOW
+    # `lod` is a variable of progressive growing that StyleGAN2 does not use.
+    table = _FROM_TENSORFLOW_DISCRIMINATOR if discriminator else _FROM_TENSORFLOW
     return dict(_from_tensorflow(name, value, table) for name, value in arrays.items() if name != "lod")
 
 
 def _from_tensorflow(name: str, value: np.ndarray, table: tuple[tuple[str, str], ...]) -> tuple[str, np.ndarray]:
     if name.startswith("LabelConcat/"):
-        raise _unlike_ours("labels are joined to z before both are normalised")
+        raise _unsupported_error("labels are concatenated with z before both are normalised")
     noise = re.fullmatch(r"noise(\d{1,2})", name)
     if noise:
-        # noise0 belongs to 4 x 4; then two for each size, of which the first is the enlarging layer's.
+        # noise0 belongs to 4 x 4; then there are two for each size, the first one for the upsampling layer.
         number = int(noise[1])
         place = "b4.conv1" if number == 0 else f"b{8 * 2 ** ((number - 1) // 2)}.conv{(number - 1) % 2}"
         return f"synthesis.{place}.noise_const", value.reshape(value.shape[-2:])
-    renamed = _renamed(name, table)
+    renamed = _rename(name, table)
+    # In the TensorFlow release, biases of the modulation lack the 1 that is added when they are used, kernels of
+    # transposed convolutions are flipped, and dense weights are transposed.
     if renamed.endswith("affine.bias"):
         value = value + 1
     elif renamed.endswith("const"):
@@ -275,16 +323,17 @@ def _from_tensorflow(name: str, value: np.ndarray, table: tuple[tuple[str, str],
     return renamed, value
 
 
-def _translated(arrays: Mapping[str, np.ndarray], table: tuple[tuple[str, str], ...]) -> dict[str, np.ndarray]:
-    return dict(_ours(_renamed(name, table).replace(".", "/"), value) for name, value in arrays.items())
+def _translate(arrays: Mapping[str, np.ndarray], table: tuple[tuple[str, str], ...]) -> dict[str, np.ndarray]:
+    return dict(_to_our_layout(_rename(name, table).replace(".", "/"), value) for name, value in arrays.items())
 
 
-def _ours(path: str, value: np.ndarray) -> tuple[str, np.ndarray]:
-    """Channels last; kernels with the outputs last; the discriminator's dense layer counts rows, columns, maps."""
+def _to_our_layout(path: str, value: np.ndarray) -> tuple[str, np.ndarray]:
+    """Channels last, and kernels with the outputs last; the discriminator's dense layer has rows, columns, maps."""
     if path == "synthesis/start" and value.ndim == 3:
         value = value.transpose(1, 2, 0)
     elif path.endswith("/noise"):
         value = value[..., None]
+    # The official discriminator flattens maps of 4 x 4 channels first, ours channels last.
     elif path == "discriminator/dense/kernel" and value.ndim == 2 and value.shape[1] % 16 == 0:
         maps = value.shape[1] // 16
         value = value.reshape(-1, maps, 4, 4).transpose(2, 3, 1, 0).reshape(16 * maps, -1)
@@ -295,7 +344,7 @@ def _ours(path: str, value: np.ndarray) -> tuple[str, np.ndarray]:
     return path, np.array(value, np.float32, order="C")
 
 
-def _renamed(name: str, table: tuple[tuple[str, str], ...]) -> str:
+def _rename(name: str, table: tuple[tuple[str, str], ...]) -> str:
     for pattern, replacement in table:
         name = re.sub(pattern, replacement, name)
     return name

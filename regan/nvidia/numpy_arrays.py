@@ -1,4 +1,4 @@
-"""What NumPy writes into pickles: arrays, numbers and their types, rebuilt from bytes without objects."""
+"""NumPy arrays, numbers and dtypes in pickles, rebuilt from their bytes without any objects."""
 
 import math
 from collections.abc import Callable
@@ -12,36 +12,36 @@ _TYPES = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"
 
 
 class NumberType(Buildable):
-    """A type of numbers, `f4` for float32; the pickle tells its byte order afterwards."""
+    """A dtype, such as `f4` for float32; its byte order follows in the state."""
 
     def __init__(self, code: str) -> None:
         self.dtype = np.dtype(code)
 
     def build(self, state: Any) -> None:
-        """Take NumPy's description, of which the byte order alone counts here."""
+        """Set the state as NumPy writes it; only the byte order is used."""
         if not isinstance(state, tuple) or len(state) < 2 or state[1] not in ("<", ">", "|", "="):
-            refuse("a type of numbers is described in an unknown way")
+            refuse("the state of a dtype has an unknown format")
         if state[1] in ("<", ">"):
             self.dtype = self.dtype.newbyteorder(state[1])
 
 
 class PickledArray(Buildable):
-    """An array whose contents follow."""
+    """An array whose values follow in the state."""
 
     def __init__(self) -> None:
         self.values: np.ndarray | None = None
 
     def build(self, state: Any) -> None:
-        """Take shape, type and bytes, once."""
+        """Set shape, dtype and bytes, once."""
         if self.values is not None or not isinstance(state, tuple) or len(state) != 5:
-            refuse("an array is described in an unknown way")
+            refuse("the state of an array has an unknown format")
         _, shape, number_type, by_columns, data = state
         self.values = _array(data, number_type, shape, "F" if by_columns else "C")
 
 
 def _number_type(code: Any, align: Any = False, copy: Any = True) -> NumberType:
     if code not in _TYPES:
-        refuse(f"an array is of type {ascii(code)[:40]}, which is no plain number")
+        refuse(f"an array has the dtype {ascii(code)[:40]}, which is not a plain number")
     return NumberType(code)
 
 
@@ -61,33 +61,34 @@ def _from_buffer(data: Any, number_type: Any, shape: Any, order: Any) -> Pickled
 
 def _array(data: Any, number_type: Any, shape: Any, order: Any) -> np.ndarray:
     if not isinstance(number_type, NumberType) or not isinstance(data, bytes | bytearray):
-        refuse("an array holds objects instead of numbers")
+        refuse("an array contains objects instead of numbers")
     require_shape(shape)
+    # Before NumPy allocates anything: the bytes must be there.
     if math.prod(shape) * number_type.dtype.itemsize != len(data):
-        refuse(f"an array of shape {shape} declares another size than its {len(data)} bytes")
+        refuse(f"an array of shape {shape} has {len(data)} bytes, which is another size")
     return np.frombuffer(data, number_type.dtype).reshape(shape, order=order)
 
 
 def require_shape(shape: Any) -> None:
-    """Refuse what is no tuple of up to 8 whole numbers, 0 or more."""
+    """Refuse anything but a tuple of up to 8 integers, 0 or more: more axes, or 2^40 elements, no release has."""
     if (
         not isinstance(shape, tuple)
         or len(shape) > 8
         or not all(type(length) is int and 0 <= length < 2**40 for length in shape)
     ):
-        refuse("an array's shape or steps are no small whole numbers")
+        refuse("the shape or strides of an array are not small integers")
 
 
-def _encoded(text: Any, encoding: Any = "latin1") -> bytes:
-    # Before protocol 3 bytes were written as text. Releases are newer; short texts are all that is needed.
+def _encode(text: Any, encoding: Any = "latin1") -> bytes:
+    # Before protocol 3, pickles wrote bytes as text. Releases are newer; only short texts are needed.
     if not isinstance(text, str) or encoding not in ("latin1", "latin-1") or len(text) > 1000:
-        refuse("it writes bytes as a text")
+        refuse("it writes bytes as text")
     return text.encode("latin1")
 
 
 def _set(values: Any = ()) -> set[Any]:
     if not isinstance(values, list) or len(values) > 1000 or not all(isinstance(v, str | int) for v in values):
-        refuse("it makes a set of other than a few names")
+        refuse("it makes a set of anything but a few names")
     return set(values)
 
 
@@ -95,10 +96,11 @@ def _empty_dict() -> dict[str, Any]:
     return {}
 
 
+# `numpy.core` became `numpy._core` in NumPy 2; files have either.
 NUMPY_NAMES: dict[str, Callable[..., Any] | None] = {
     "numpy.ndarray": None,
     "numpy.dtype": _number_type,
-    "_codecs.encode": _encoded,
+    "_codecs.encode": _encode,
     "builtins.set": _set,
     "__builtin__.set": _set,
     "collections.OrderedDict": _empty_dict,

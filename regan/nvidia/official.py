@@ -1,4 +1,4 @@
-"""The networks in an official pickle, as plain arrays by their official names."""
+"""Networks in an official pickle, as plain arrays by their official names."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -8,26 +8,27 @@ from typing import Any
 
 import numpy as np
 
+from regan.common.errors import SettingError
 from regan.nvidia.numpy_arrays import NUMPY_NAMES, PickledArray
 from regan.nvidia.torch_storage import StorageReader, tensor
 from regan.nvidia.unpickling import Inert, Source, Unpickler, refuse
 
 NETWORKS = ("G_ema", "G", "D")
-_IN_TENSORFLOW = {"G": 0, "D": 1, "G_ema": 2}
+_IN_TENSORFLOW = {"G": 0, "D": 1, "G_ema": 2}  # positions in the tuple (G, D, Gs) of the TensorFlow release
 _TORCH_MODULE, _TENSORFLOW_NETWORK = "torch.nn.Module", "dnnlib.tflib.network.Network"
-# Named, never called.
+# These names may occur, but are never called.
 _TORCH_CONSTANTS = ("float16", "float32", "float64", "bfloat16", "int64", "int32", "uint8", "bool")
 _PARTS = ("_parameters", "_buffers")
 
 
 @dataclass(frozen=True)
-class Official:
+class OfficialNetwork:
     """One network of an official file.
 
     Attributes:
         release: `PyTorch` or `TensorFlow 1`.
         arrays: Weights and buffers by name, such as `synthesis.b4.const`, in the layout of their release.
-        settings: Numbers and words that modules say of themselves, by name, such as `synthesis.b8.architecture`.
+        settings: Numbers and strings among the attributes of modules, by name, such as `synthesis.b8.architecture`.
     """
 
     release: str
@@ -35,34 +36,35 @@ class Official:
     settings: dict[str, Any] = field(default_factory=dict)
 
 
-def read_official(file: str | Path, network: str = "G_ema") -> Official:
-    """Read one network of an official StyleGAN2 pickle. Nothing of the file is executed.
+def read_official(file: str | Path, network: str = "G_ema") -> OfficialNetwork:
+    """Read one network of an official StyleGAN2 pickle. Nothing in the file is executed.
 
     Args:
         file: Pickle of stylegan2-ada-pytorch, or of the TensorFlow 1 releases.
-        network: `G_ema` (the averaged generator, the one to use), `G` or `D`.
+        network: `G_ema` (moving average of the generator, the one to use), `G` or `D`.
 
     Raises:
-        ValueError: The file is no such pickle, is damaged, or asks for more than arrays and listed names.
-        OSError: It cannot be read.
+        SettingError: `network` has another value.
+        UnsafeFileError: The file is not such a pickle, is corrupt, or contains anything but arrays and listed names.
+        OSError: The file cannot be read.
     """
     if network not in NETWORKS:
-        raise ValueError(f"`network` must be one of {', '.join(NETWORKS)}. Received network={network!r}.")
+        raise SettingError(f"`network` must be one of {', '.join(NETWORKS)}. Received network={network!r}.")
     return read_pair(file, network)[0]
 
 
-def read_pair(file: str | Path, network: str) -> tuple[Official, Official | None]:
-    """Read a generator and the discriminator beside it, None where the file has none. See `read_official`."""
+def read_pair(file: str | Path, network: str) -> tuple[OfficialNetwork, OfficialNetwork | None]:
+    """Read a generator and the discriminator in the same file, None if there is none. See `read_official`."""
     with Path(file).open("rb") as opened:
         size = os.fstat(opened.fileno()).st_size
         content = Unpickler(Source(opened, size), _names(StorageReader(size))).load()
     if isinstance(content, dict) and isinstance(content.get(network), Inert):
-        judge = content.get("D")
-        return _of_torch(content[network]), _of_torch(judge) if isinstance(judge, Inert) else None
+        discriminator = content.get("D")
+        return _of_torch(content[network]), _of_torch(discriminator) if isinstance(discriminator, Inert) else None
     if isinstance(content, tuple) and len(content) == len(NETWORKS):
-        generator, judge = content[_IN_TENSORFLOW[network]], content[_IN_TENSORFLOW["D"]]
-        return _of_tensorflow(generator), _of_tensorflow(judge) if isinstance(judge, Inert) else None
-    refuse(f"it holds no network {network} in the way of the official releases")
+        generator, discriminator = content[_IN_TENSORFLOW[network]], content[_IN_TENSORFLOW["D"]]
+        return _of_tensorflow(generator), _of_tensorflow(discriminator) if isinstance(discriminator, Inert) else None
+    refuse(f"it contains no network {network} in the format of the official releases")
 
 
 def _names(storages: StorageReader) -> Mapping[str, Callable[..., Any] | None]:
@@ -74,6 +76,7 @@ def _names(storages: StorageReader) -> Mapping[str, Callable[..., Any] | None]:
             "torch.device": lambda *_: None,
             "torch._utils._rebuild_tensor_v2": tensor,
             "torch._utils._rebuild_tensor": tensor,
+            # A parameter is its tensor; flags for gradients and hooks are dropped.
             "torch._utils._rebuild_parameter": lambda data, *_: data,
             "torch._utils._rebuild_parameter_with_state": lambda data, *_: data,
             "torch.storage._load_from_bytes": storages.read,
@@ -84,19 +87,20 @@ def _names(storages: StorageReader) -> Mapping[str, Callable[..., Any] | None]:
 
 def _size(lengths: Any) -> tuple[Any, ...]:
     if not isinstance(lengths, tuple | list) or len(lengths) > 8:
-        refuse("a shape is no short row of numbers")
+        refuse("a shape is not a short tuple of numbers")
     return tuple(lengths)
 
 
 def _module(meta: Any) -> Inert:
-    """A module from its description, whose source (`module_src`) is left alone."""
+    """Make a module from its description. The Python source in it (`module_src`) is never read."""
     if not isinstance(meta, dict) or not isinstance(meta.get("state"), dict):
-        refuse("a module has no description")
+        refuse("a module has no state")
     return Inert(_TORCH_MODULE, meta["state"])
 
 
-def _of_torch(module: Inert) -> Official:
-    found = Official("PyTorch")
+def _of_torch(module: Inert) -> OfficialNetwork:
+    # A loop instead of a recursion, and each module once: a malicious file may nest modules deeply or in a cycle.
+    found = OfficialNetwork("PyTorch")
     waiting, seen = [("", module)], {id(module)}
     while waiting:
         prefix, current = waiting.pop()
@@ -110,7 +114,7 @@ def _of_torch(module: Inert) -> Official:
         for name, value in _members(state, "_modules"):
             if isinstance(value, Inert):
                 if id(value) in seen:
-                    refuse(f"the module {prefix}{name} is in two places")
+                    refuse(f"the module {prefix}{name} occurs twice")
                 seen.add(id(value))
                 waiting.append((f"{prefix}{name}.", value))
     return found
@@ -119,21 +123,21 @@ def _of_torch(module: Inert) -> Official:
 def _members(state: dict[str, Any], *parts: str) -> list[tuple[str, Any]]:
     dictionaries = [state.get(part, {}) for part in parts]
     if not all(isinstance(members, dict) and all(isinstance(key, str) for key in members) for members in dictionaries):
-        refuse("a module's parts are no dictionary by name")
+        refuse("the members of a module are not a dictionary by name")
     return [pair for members in dictionaries for pair in members.items()]
 
 
-def _of_tensorflow(network: Any) -> Official:
-    found = Official("TensorFlow 1")
+def _of_tensorflow(network: Any) -> OfficialNetwork:
+    found = OfficialNetwork("TensorFlow 1")
     components = _state(network).get("components", {})
     if not isinstance(components, dict):
-        refuse("a network's components are no dictionary")
+        refuse("the components of a network are not a dictionary")
     for part in (network, *components.values()):
         state = _state(part)
         for pair in _list(state.get("variables")):
             if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[0], str):
-                refuse("a network's variables are no pairs of name and array")
-            # A variable of no axes is a number of NumPy, and so a plain number here.
+                refuse("the variables of a network are not pairs of name and array")
+            # A variable without axes is a NumPy scalar, which was read as a plain number.
             value = np.array(pair[1]) if isinstance(pair[1], float) else _array(pair[1])
             if value is not None:
                 found.arrays[pair[0]] = value
@@ -146,7 +150,7 @@ def _of_tensorflow(network: Any) -> Official:
 
 def _state(network: Any) -> dict[str, Any]:
     if not isinstance(network, Inert) or network.of != _TENSORFLOW_NETWORK or network.state is None:
-        refuse("a part of it is no network of the TensorFlow 1 releases")
+        refuse("a part of it is not a network of the TensorFlow 1 releases")
     return network.state
 
 

@@ -1,8 +1,8 @@
-"""A reader of pickles that runs nothing: it builds plain values and arrays, and knows the names of a list only.
+"""A safe reader of pickles: it builds plain values and arrays, and accepts only names on an allow-list.
 
-Python's own unpickler imports what a file names and calls it. This one interprets the instructions itself. A name is
-looked up in a table of our own functions, never in a module; whatever is not in the table is refused. Objects come out
-as `Inert`, which holds what the file says of them and does nothing.
+Python's own unpickler imports and calls whatever a file names. This one interprets the opcodes itself. A name is looked
+up in a table of our own functions, never in a module; every other name is refused. Objects are read as `Inert`, which
+stores their class name and attributes and does nothing.
 """
 
 import pickletools
@@ -12,9 +12,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NoReturn
 
-MAX_STEPS = 2_000_000  # instructions; a release has some hundred thousand
-MAX_STACK = 20_000
-MAX_DEPTH = 200
+from regan.common.errors import UnsafeFileError
+
+# Limits far above what releases need, against files that are made to exhaust time, memory or the recursion limit.
+MAX_STEPS = 2_000_000  # opcodes; a release has some hundred thousand
+MAX_STACK = 20_000  # values
+MAX_DEPTH = 200  # nested containers
 _MAX_LINE = 1_000  # characters of a name
 
 _INTEGERS = ("BININT", "BININT1", "BININT2", "LONG1", "LONG4")
@@ -26,15 +29,15 @@ _EMPTY: dict[str, Callable[[], Any]] = {"EMPTY_DICT": dict, "EMPTY_LIST": list, 
 _SCALARS = (str, int, float, bytes, bool, type(None))
 
 
-class RefusedPickleError(ValueError):
-    """The file is damaged, or asks for more than arrays and listed names."""
-
-
 def refuse(why: str) -> NoReturn:
-    """Raise the error that every refusal ends in."""
-    raise RefusedPickleError(
-        "An official pickle holds arrays and listed names only, and nothing else is read, since a pickle can run any "
-        f"program. Refused: {why}. Nothing of the file was executed. Take the file from the official release again."
+    """Refuse the file.
+
+    Raises:
+        UnsafeFileError: Always, with the reason.
+    """
+    raise UnsafeFileError(
+        f"The pickle was refused: {why}. A pickle can run any program, so only arrays and listed names are read. "
+        "Nothing in the file was executed. Download the file from the official release again."
     )
 
 
@@ -46,47 +49,47 @@ class Name:
 
 
 class Buildable(ABC):
-    """Something of ours that a pickle may give its contents after it was made."""
+    """An object of ours whose state a pickle may set after it was made (opcode BUILD)."""
 
     @abstractmethod
     def build(self, state: Any) -> None:
-        """Take the contents."""
+        """Set the state."""
 
 
 @dataclass(eq=False)
 class Inert(Buildable):
-    """What a pickle says of an object: of which class it is and what its attributes are."""
+    """Description of an object in a pickle: the name of its class, and its attributes."""
 
     of: str
     state: dict[str, Any] | None = None
 
     def build(self, state: Any) -> None:
-        """Take the attributes, once."""
+        """Set the attributes, once."""
         if self.state is not None or not isinstance(state, dict):
-            refuse(f"the attributes of `{self.of}` are no dictionary, or come twice")
+            refuse(f"the attributes of `{self.of}` are not a dictionary, or are set twice")
         self.state = state
 
 
 class Source:
-    """The bytes of a pickle, never read beyond what is there.
+    """The bytes of a pickle. It never reads, or allocates, more than the file has.
 
     Args:
         file: Open file, at its beginning.
-        size: Its bytes.
+        size: Size of the file, bytes.
     """
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file, self._size, self._place = file, size, 0
 
     def read(self, num: int) -> bytes:
-        """Exactly `num` bytes; a declared size that the file does not have is refused before memory is taken."""
+        """Read exactly `num` bytes; a size beyond the end of the file is refused before memory is allocated."""
         if not 0 <= num <= self._size - self._place:
-            refuse(f"it declares {num} bytes at byte {self._place} and ends before")
+            refuse(f"it declares {num} bytes at byte {self._place}, beyond its end")
         self._place += num
         return self._file.read(num)
 
     def readline(self) -> bytes:
-        """One line with a name."""
+        """Read one line with a name."""
         line = self._file.readline(_MAX_LINE)
         self._place += len(line)
         if not line.endswith(b"\n"):
@@ -94,7 +97,7 @@ class Source:
         return line
 
     def tell(self) -> int:
-        """Bytes read so far."""
+        """Return the number of bytes read so far."""
         return self._place
 
 
@@ -102,9 +105,10 @@ class Unpickler:
     """Reads one pickle.
 
     Args:
-        source: Its bytes; left behind the pickle's end.
-        names: Function of ours for each dotted name that the pickle may call; None = it may be named, not called.
-        persistent: Makes a value of a persistent id; None = the pickle may hold none.
+        source: Its bytes; afterwards at the end of the pickle.
+        names: Function of ours for each dotted name that the pickle may call; None = the name may occur, but not be
+            called.
+        persistent: Function from a persistent id to a value; None = persistent ids are refused.
     """
 
     def __init__(
@@ -119,25 +123,25 @@ class Unpickler:
         self._memo: dict[int, Any] = {}
 
     def load(self) -> Any:
-        """The pickle's value.
+        """Read the value of the pickle.
 
         Raises:
-            RefusedPickleError: The pickle is damaged, too large, or asks for what is not listed.
+            UnsafeFileError: The pickle is corrupt, too large, or contains a name that is not listed.
         """
         try:
             value = self._run()
-        except RefusedPickleError:
+        except UnsafeFileError:
             raise
         except (ValueError, TypeError, LookupError, OverflowError, MemoryError, struct.error) as error:
-            refuse(f"it is damaged before byte {self._source.tell()} ({type(error).__name__})")
+            refuse(f"it is corrupt before byte {self._source.tell()} ({type(error).__name__})")
         _require_shallow(value)
         return value
 
     def _run(self) -> Any:
-        # `genops` splits the bytes into instructions and executes none.
+        # `genops` of the standard library splits the bytes into opcodes and executes none.
         for step, (opcode, argument, _) in enumerate(pickletools.genops(self._source)):  # type: ignore[arg-type]
             if step > MAX_STEPS or len(self._stack) > MAX_STACK or len(self._marks) > MAX_DEPTH:
-                refuse(f"it takes more than {MAX_STEPS} instructions or is nested deeper than {MAX_DEPTH}")
+                refuse(f"it has more than {MAX_STEPS} opcodes or is nested deeper than {MAX_DEPTH}")
             name = opcode.name
             if name == "STOP":
                 break
@@ -148,16 +152,16 @@ class Unpickler:
             elif name in _EMPTY:
                 self._stack.append(_EMPTY[name]())
             elif (method := _METHODS.get(name)) is None:
-                refuse(f"it uses the instruction {name} at byte {self._source.tell()}")
+                refuse(f"it uses the opcode {name} at byte {self._source.tell()}")
             else:
                 method(self, argument)
         if len(self._stack) != 1 or self._marks:
-            refuse("it ends with other than one value")
+            refuse("it does not end with exactly one value")
         return self._stack.pop()
 
     def _pop(self) -> Any:
         if len(self._stack) <= (self._marks[-1] if self._marks else 0):
-            refuse(f"an instruction before byte {self._source.tell()} finds no value")
+            refuse(f"an opcode before byte {self._source.tell()} finds no value")
         return self._stack.pop()
 
     def _top(self, kind: type) -> Any:
@@ -169,9 +173,9 @@ class Unpickler:
         self._stack.append(value)
         return value
 
-    def _popped_mark(self) -> list[Any]:
+    def _pop_mark(self) -> list[Any]:
         if not self._marks:
-            refuse(f"an instruction before byte {self._source.tell()} finds no mark")
+            refuse(f"an opcode before byte {self._source.tell()} finds no mark")
         place = self._marks.pop()
         values = self._stack[place:]
         del self._stack[place:]
@@ -187,10 +191,10 @@ class Unpickler:
             self._pop()
 
     def _nothing(self, _: Any) -> None:
-        """Frames and the protocol's number say nothing about the value."""
+        """Ignore frames and the protocol number, which do not affect the value."""
 
     def _tuple(self, _: Any) -> None:
-        self._stack.append(tuple(self._popped_mark()))
+        self._stack.append(tuple(self._pop_mark()))
 
     def _short_tuple(self, num: int) -> None:
         values = [self._pop() for _ in range(num)]
@@ -201,7 +205,7 @@ class Unpickler:
         self._top(list).append(value)
 
     def _appends(self, _: Any) -> None:
-        values = self._popped_mark()
+        values = self._pop_mark()
         self._top(list).extend(values)
 
     def _set_item(self, _: Any) -> None:
@@ -209,20 +213,22 @@ class Unpickler:
         self._fill([key, value])
 
     def _set_items(self, _: Any) -> None:
-        self._fill(self._popped_mark())
+        self._fill(self._pop_mark())
 
     def _fill(self, values: list[Any]) -> None:
+        # Keys and values alternate; `strict` refuses a key without a value.
         keys = _scalars(values[::2])
         self._top(dict).update(zip(keys, values[1::2], strict=True))
 
     def _add_items(self, _: Any) -> None:
-        values = self._popped_mark()
+        values = self._pop_mark()
         self._top(set).update(_scalars(values))
 
     def _frozen_set(self, _: Any) -> None:
-        self._stack.append(frozenset(_scalars(self._popped_mark())))
+        self._stack.append(frozenset(_scalars(self._pop_mark())))
 
     def _memoise(self, _: Any) -> None:
+        # Protocol 4 numbers the entries of the memo by itself.
         self._put(len(self._memo))
 
     def _put(self, place: int) -> None:
@@ -232,7 +238,7 @@ class Unpickler:
 
     def _get(self, place: int) -> None:
         if place not in self._memo:
-            refuse(f"it recalls value {place}, which it never kept")
+            refuse(f"it reads entry {place} of its memo, which was never written")
         self._stack.append(self._memo[place])
 
     def _global(self, argument: str) -> None:
@@ -242,21 +248,22 @@ class Unpickler:
     def _stack_global(self, _: Any) -> None:
         name, module = self._pop(), self._pop()
         if not isinstance(name, str) or not isinstance(module, str):
-            refuse(f"it names something by other than text before byte {self._source.tell()}")
+            refuse(f"a name before byte {self._source.tell()} is not text")
         self._push_name(module, name)
 
     def _push_name(self, module: str, name: str) -> None:
-        # A dot within the name would reach for attributes: `os` and `path.join`, or `builtins` and `x.__class__`.
+        # A dot in the name would access attributes: `os` and `path.join`, or `builtins` and `x.__class__`.
         dotted = f"{module}.{name}"
         if "." in name or dotted not in self._names:
             refuse(f"it names `{ascii(dotted[:200])[1:-1]}`, which is not listed")
         self._stack.append(Name(dotted))
 
     def _reduce(self, _: Any) -> None:
+        # Only a listed name can be called, never a value that the pickle built.
         arguments, function = self._pop(), self._pop()
         made_by = self._names.get(function.dotted) if isinstance(function, Name) else None
         if made_by is None or not isinstance(arguments, tuple):
-            refuse(f"it calls {_shown(function)} before byte {self._source.tell()}")
+            refuse(f"it calls {_describe(function)} before byte {self._source.tell()}")
         self._stack.append(made_by(*arguments))
 
     def _build(self, _: Any) -> None:
@@ -265,12 +272,12 @@ class Unpickler:
         if isinstance(target, Buildable):
             target.build(state)
         elif not isinstance(target, dict) or not isinstance(state, dict | None):
-            refuse(f"it sets attributes of {_shown(target)} before byte {self._source.tell()}")
+            refuse(f"it sets attributes of {_describe(target)} before byte {self._source.tell()}")
         self._stack.append(target)
 
     def _persistent_id(self, _: Any) -> None:
         if self._persistent is None:
-            refuse(f"it refers to something outside of itself before byte {self._source.tell()}")
+            refuse(f"it has a persistent id before byte {self._source.tell()}, which is not allowed here")
         self._stack.append(self._persistent(self._pop()))
 
 
@@ -297,25 +304,27 @@ _METHODS: dict[str, Callable[[Unpickler, Any], None]] = {
     "GLOBAL": Unpickler._global,
     "STACK_GLOBAL": Unpickler._stack_global,
     "REDUCE": Unpickler._reduce,
-    "NEWOBJ": Unpickler._reduce,
+    "NEWOBJ": Unpickler._reduce,  # a call of `cls.__new__`, which here is the same function of ours
     "BUILD": Unpickler._build,
     "BINPERSID": Unpickler._persistent_id,
 }
 
 
 def _scalars(values: list[Any]) -> list[Any]:
-    """Keys and members of sets: none of them can be nested, so that hashing ends."""
+    """Check keys and members of sets: none of them can be nested, so that hashing always terminates."""
     for value in values:
         if not isinstance(value, _SCALARS):
             refuse(f"it uses a {type(value).__name__} as a key")
     return values
 
 
-def _shown(value: Any) -> str:
+def _describe(value: Any) -> str:
     return f"`{value.dotted}`" if isinstance(value, Name) else f"a {type(value).__name__}"
 
 
 def _require_shallow(value: Any) -> None:
+    # Level by level instead of a recursion, which a deep value would overflow, and each container once, so that a cycle
+    # or a shared one ends.
     seen: set[int] = set()
     level = [value]
     for _ in range(MAX_DEPTH):

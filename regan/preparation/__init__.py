@@ -1,1 +1,1 @@
-"""From foreign pictures to image sets: sources, decoding, near duplicates, and the split."""
+"""From source files to image sets: sources, decoding, near duplicates, and the split."""

@@ -1,4 +1,4 @@
-"""The listing of a source: what lies there, and a version that changes with it."""
+"""The listing of a source: names and sizes of its files, and a version that changes with them."""
 
 import hashlib
 import os
@@ -12,13 +12,13 @@ from regan.storage import StoredFile, is_uri, list_files
 
 @dataclass(frozen=True)
 class SourceListing:
-    """Listing of a folder, an archive or an address.
+    """Listing of a folder, an archive or a URI.
 
     Attributes:
-        uri: Absolute path or address, as prepare_images takes it.
-        names: Path of each file below it, or inside the archive, that may be read.
+        uri: Absolute path or URI, as prepare_images takes it.
+        names: Path of each readable file below it, or inside the archive.
         num_bytes: Bytes of all files.
-        version: Hash of names, sizes and times of change; other data have another one.
+        version: Hash of names, sizes and modification times; it changes with the data.
     """
 
     uri: str
@@ -31,12 +31,12 @@ class SourceListing:
         """List a source.
 
         Args:
-            path: Folder, zip archive, or gs:// or s3:// address.
+            path: Folder, zip archive, or gs:// or s3:// URI.
 
         Raises:
-            FileNotFoundError: Nothing lies there.
-            ValueError: It is a file, but no zip archive that can be read.
-            OSError: Storage does not answer; see `regan.storage.list_files`.
+            NoFilesError: There are no files at the path or URI.
+            SourceError: It is a file, but not a zip archive that can be read.
+            OSError: Storage is unavailable; see `regan.storage.list_files`.
         """
         uri = path if is_uri(path) else os.path.abspath(os.path.expanduser(path))
         names = () if is_uri(uri) else _local_names(uri)
@@ -57,10 +57,10 @@ class SourceListing:
             mask_pattern: See `regan.preparation.sources.list_pictures`.
 
         Returns:
-            Images by class, or None where the source is an archive at an address, which only its fetching opens.
+            Images by class, or None for an archive in object storage, which must be fetched to be opened.
 
         Raises:
-            ValueError: There are not two classes, or not those that were named.
+            SourceError: There are not two classes, or not those that were named.
         """
         if is_uri(self.uri) and len(self.names) == 1:
             return None
@@ -70,7 +70,7 @@ class SourceListing:
 
 
 def listing_version(files: Sequence[StoredFile]) -> str:
-    """Hash of a listing, 16 hexadecimal digits: the same names, sizes and versions give the same."""
+    """Hash of a listing, 16 hexadecimal digits: the same names, sizes and versions give the same hash."""
     listing = "\n".join(f"{file.name}\t{file.size}\t{file.version}" for file in files)
     return hashlib.sha256(listing.encode()).hexdigest()[:16]
 

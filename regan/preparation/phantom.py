@@ -19,22 +19,23 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from regan.artifacts.output_folder import writing
+from regan.artifacts.output_folder import atomic_folder
+from regan.common.errors import SettingError
 from regan.common.progress import Progress
 
 LABELS = ("benign", "malignant")
-MARKER = "phantom.json"  # beside the class folders: says that no patient is in them
+MARKER = "phantom.json"  # file beside the class folders; it says that no image shows a patient
 VERSION = 1  # of the simulation; the same version, seed, class and index give the same picture
 
-_OVERSAMPLING = 2  # the echo field is finer than the picture, as a scanner's is
+_OVERSAMPLING = 2  # the echo field is finer than the picture, as that of a scanner is
 _DYNAMIC_RANGE = 50.0  # dB between black and white
-_PULSE = (0.0028, 0.0056)  # axial and lateral deviation of the point spread, in widths of the picture, and
-_SMALLEST_PULSE = (1.024, 2.048)  # in cells of the echo field: a small picture shows coarser speckle, never noise
+_PULSE = (0.0028, 0.0056)  # axial and lateral standard deviation of the point spread, in widths of the picture
+_SMALLEST_PULSE = (1.024, 2.048)  # the same in cells of the echo field: small pictures get coarser speckle, not noise
 
 
 @dataclass(frozen=True)
 class Phantoms:
-    """Where the phantom images lie, and how many there are."""
+    """Folder and number of the phantom images."""
 
     path: Path
     num_images: int
@@ -65,20 +66,20 @@ def phantom(output: str | Path, *, per_class: int = 300, size: int = 64, seed: i
     Image `i` of a class depends on `seed`, the class and `i` alone: a larger `per_class` only adds images.
 
     Args:
-        output: Folder to write, `<label>/000000.png` and so on; it must not hold anything yet.
+        output: Folder to write, `<label>/000000.png` and so on; it must be new or empty.
         per_class: Images in each class.
         size: Height and width in pixels, 16 to 1024.
         seed: Same seed, same images.
 
     Returns:
-        Where they lie and how many there are.
+        Folder and number of the images.
 
     Raises:
-        ValueError: `per_class`, `size` or `seed` is out of range.
+        SettingError: `per_class`, `size` or `seed` is out of range.
     """
     _check(per_class, size, seed)
     total = per_class * len(LABELS)
-    with writing(output) as folder, Progress("Simulate phantom images", total=total, unit="images") as progress:
+    with atomic_folder(output) as folder, Progress("Simulate phantom images", total=total, unit="images") as progress:
         for label in LABELS:
             (folder / label).mkdir()
             for index in range(per_class):
@@ -103,10 +104,10 @@ def phantom_image(label: str, index: int, *, size: int = 64, seed: int = 0) -> n
         uint8 `(size, size)`, 0-255; depth runs downwards.
 
     Raises:
-        ValueError: `label` is neither of the two.
+        SettingError: `label` is neither of the two.
     """
     if label not in LABELS:
-        raise ValueError(f"`label` must be one of {', '.join(LABELS)}. Received label={label!r}.")
+        raise SettingError(f"Unknown label {label!r}: use one of {', '.join(LABELS)}.")
     rng = np.random.default_rng([seed, LABELS.index(label), index])
     lesion = _benign(rng) if label == "benign" else _malignant(rng)
     x, y = _grid(size * _OVERSAMPLING)
@@ -119,9 +120,9 @@ def phantom_image(label: str, index: int, *, size: int = 64, seed: int = 0) -> n
 def _check(per_class: int, size: int, seed: int) -> None:
     for name, value, low, high in (("per_class", per_class, 1, 999_999), ("size", size, 16, 1024)):
         if not low <= value <= high:
-            raise ValueError(f"`{name}` must be between {low} and {high}. Received {name}={value}.")
+            raise SettingError(f"`{name}` must be between {low} and {high}. Received {name}={value}.")
     if seed < 0:
-        raise ValueError(f"`seed` must be 0 or more. Received seed={seed}.")
+        raise SettingError(f"`seed` must be 0 or more. Received seed={seed}.")
 
 
 # The ranges of both classes overlap in all but the outline.
@@ -176,7 +177,7 @@ def _grid(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _smooth_field(size: int, rows: int, columns: int, rng: np.random.Generator) -> np.ndarray:
-    """A random smooth surface of about unit deviation with `rows` by `columns` bumps."""
+    """A smooth random surface, float32 `(size, size)`, of about unit deviation with `rows` by `columns` bumps."""
     knots = rng.standard_normal((rows + 3, columns + 3)).astype(np.float32)
     where_y = np.linspace(1, rows + 1, size, dtype=np.float32)
     where_x = np.linspace(1, columns + 1, size, dtype=np.float32)
@@ -184,7 +185,7 @@ def _smooth_field(size: int, rows: int, columns: int, rng: np.random.Generator) 
 
 
 def _spline(where: np.ndarray, num_knots: int) -> np.ndarray:
-    """Weights `(n, num_knots)` of the cubic B-spline at the places `where`."""
+    """Weights, float32 `(n, num_knots)`, of the cubic B-spline at the positions `where`, `(n,)`."""
     distance = np.abs(where[:, None] - np.arange(num_knots, dtype=np.float32))
     near = 2 / 3 - distance**2 + distance**3 / 2
     far = np.clip(2 - distance, 0, None) ** 3 / 6
@@ -197,7 +198,7 @@ def _step(distance: np.ndarray, softness: float) -> np.ndarray:
 
 
 def _tissue(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Skin, fat with its bright septa, gland, and muscle at the bottom."""
+    """Echo level, dB `(size, size)`, of skin, fat with its bright septa, gland, and muscle at the bottom."""
     size = x.size
     fat_depth = rng.uniform(0.12, 0.26) + _layer(x, rng)
     muscle_depth = rng.uniform(0.82, 0.98) + _layer(x, rng)
@@ -225,13 +226,13 @@ def _layer(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def _with_lesion(
     echo: np.ndarray, x: np.ndarray, y: np.ndarray, lesion: _Lesion, rng: np.random.Generator
 ) -> np.ndarray:
-    """The mass, its capsule or halo, and what the beam has gained or lost behind it."""
+    """Add the mass, its capsule or halo, and the enhancement or shadow behind it, dB."""
     outside = _distance_outside(x, y, lesion)
     inside = _step(outside, lesion.softness)
     interior = lesion.level + 1.2 * _smooth_field(x.size, 10, 8, rng)
     echo = echo + (interior - echo) * inside
     echo = echo + lesion.rim * np.exp(-(((outside - lesion.rim_width) / lesion.rim_width) ** 2))
-    # Each beam runs down a column: what it met of the mass on its way decides how bright the rest of it is.
+    # Each beam runs down a column: its path through the mass decides how bright everything below is.
     crossed = np.cumsum(inside, axis=0) / x.size
     behind = ndimage.gaussian_filter1d(crossed, 0.012 * x.size, axis=1)
     return echo + lesion.posterior * behind / (2 * lesion.radius) * (1 - 0.6 * inside)
@@ -262,7 +263,7 @@ def _outline(angle: np.ndarray, lesion: _Lesion) -> np.ndarray:
 
 
 def _with_losses(echo: np.ndarray, x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Attenuation that the time gain did not make good, the edges of the probe, and uneven contact with the skin."""
+    """Attenuation that time gain compensation left, the edges of the probe, and uneven contact with the skin, dB."""
     depth_loss = rng.uniform(3, 15) * y
     contact = 2.0 * _smooth_field(x.size, 1, 5, rng)[:1, :]
     edge_loss = rng.uniform(0, 8) * (2 * np.abs(x - 0.5)) ** 4
@@ -270,18 +271,20 @@ def _with_losses(echo: np.ndarray, x: np.ndarray, y: np.ndarray, rng: np.random.
 
 
 def _speckle(echo: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Envelope of random scatterers seen through the pulse: Rayleigh where the tissue is even."""
+    """Envelope of random scatterers after the pulse, float32 `(size, size)`: Rayleigh in homogeneous tissue."""
     size = echo.shape[0]
     scatterers = rng.standard_normal((2, size, size), dtype=np.float32) * (10 ** (echo / 20)).astype(np.float32)
     axial, lateral = (max(share * size, least) for share, least in zip(_PULSE, _SMALLEST_PULSE))
-    seen = ndimage.gaussian_filter1d(scatterers, axial, axis=1, mode="nearest")
-    seen = ndimage.gaussian_filter1d(seen, lateral, axis=2, mode="nearest")
-    energy = 4 * np.pi * axial * lateral  # what the blur left of the power; see the sum of a squared Gaussian
-    return np.hypot(seen[0], seen[1]) * np.sqrt(energy)
+    blurred = ndimage.gaussian_filter1d(scatterers, axial, axis=1, mode="nearest")
+    blurred = ndimage.gaussian_filter1d(blurred, lateral, axis=2, mode="nearest")
+    energy = (
+        4 * np.pi * axial * lateral
+    )  # the blur divides the power by this: the sum of a squared Gaussian is 1 / (2 sqrt(pi) sigma)
+    return np.hypot(blurred[0], blurred[1]) * np.sqrt(energy)
 
 
 def _log_compressed(envelope: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Mean over the finer grid, then black to white over the scanner's dynamic range."""
+    """Grey levels, uint8: logarithm, black to white over the dynamic range, then the mean over the finer grid."""
     size = envelope.shape[0] // _OVERSAMPLING
     level = 20 * np.log10(np.maximum(envelope, 1e-6)) + rng.normal(-15, 2.5)
     grey = np.clip(1 + level / _DYNAMIC_RANGE, 0, 1)

@@ -1,1 +1,1 @@
-"""How close synthetic images are to real ones: features, distances between sets, coverage, memorised images."""
+"""Quality of synthetic images: features, distances to real images, coverage, memorised training images."""

@@ -1,4 +1,4 @@
-"""Distances and coverage of a synthetic set beside what two real sets of the same size give."""
+"""Distances and coverage of two sets, as means over classes and at equal numbers of images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -9,9 +9,9 @@ from regan.quality.coverage import coverage
 from regan.quality.frechet import Moments, frechet_distance
 from regan.quality.kernel import KernelDistance, kernel_distance
 
-NEIGHBOURS = 5
-LEAST_IMAGES = 8  # of a class, for distances that mean something
-_MOST_DRAWS = 20
+NEIGHBOURS = 5  # as recommended by Naeem et al. (2020)
+LEAST_IMAGES = 8  # per class; distances of fewer are mostly noise
+_MOST_DRAWS = 20  # parts of a larger set that are averaged; more cost time and add little
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Distances:
 
 @dataclass(frozen=True)
 class Measures:
-    """What an audit measures of one set against a real one, at one number of images."""
+    """Measures of one set against a real one, at one number of images; see `Coverage` for the last four."""
 
     frechet_distance: float
     precision: float
@@ -34,13 +34,13 @@ class Measures:
 
 
 def distances(real: np.ndarray, other: np.ndarray, *, seed: int = 0) -> Distances:
-    """Both distances of two sets of features, `(n, d)` and `(m, d)`, real first."""
+    """Both distances between two sets of features, float64 `(n, d)` and `(m, d)`, the real one first."""
     frechet = frechet_distance(Moments.from_features(real), Moments.from_features(other))
     return Distances(kernel_distance(real, other, seed=seed), frechet)
 
 
 def mean_distances(parts: Sequence[Distances]) -> Distances:
-    """Mean over classes, each counting the same; their standard errors add as those of independent estimates."""
+    """Mean over classes with equal weights; standard errors are combined as those of independent estimates."""
     return Distances(
         mean_kernel_distance([part.kernel for part in parts]), float(np.mean([part.frechet for part in parts]))
     )
@@ -52,8 +52,8 @@ def mean_kernel_distance(parts: Sequence[KernelDistance]) -> KernelDistance:
     return KernelDistance(float(np.mean([part.value for part in parts])), error)
 
 
-def halves(features: np.ndarray, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """The rows dealt at random into two sets of one size; an odd one is left out."""
+def random_halves(features: np.ndarray, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Split the rows of features `(n, d)` at random into two sets `(n // 2, d)`; an odd row is left out."""
     order = np.random.default_rng(seed).permutation(len(features))
     half = len(features) // 2
     return features[order[:half]], features[order[half : 2 * half]]
@@ -63,13 +63,14 @@ def measures(real: np.ndarray, other: np.ndarray, num_images: int, *, seed: int 
     """Frechet distance, precision, recall, density and coverage, with `num_images` of `other` at a time.
 
     The Frechet distance, recall and coverage depend on the number of images, so a value and its floor are comparable
-    only at one number. A larger set is dealt into disjoint parts of this size, at most 20, whose values are averaged.
+    only at the same number. A larger set is split into disjoint parts of this size, at most 20, whose values are
+    averaged.
 
     Args:
-        real: Features of the reference set, `(n, d)`.
-        other: Features of the set that is measured, `(m, d)`, m at least `num_images`.
-        num_images: Images a part, at least 2.
-        seed: Of the dealing.
+        real: Features of the reference set, float64 `(n, d)`.
+        other: Features of the measured set, float64 `(m, d)`, m at least `num_images`.
+        num_images: Images per part, at least 2.
+        seed: Seed of the split.
 
     Returns:
         Means over the parts.
@@ -85,6 +86,7 @@ def measures(real: np.ndarray, other: np.ndarray, num_images: int, *, seed: int 
     order = np.random.default_rng(seed).permutation(len(other))
     num_parts = min(_MOST_DRAWS, len(other) // num_images)
     parts = [other[order[part * num_images : (part + 1) * num_images]] for part in range(num_parts)]
+    # Small sets have fewer neighbours than 5; the floor has the same k, so both stay comparable.
     k = min(NEIGHBOURS, num_images - 1, len(real) - 1)
     moments = Moments.from_features(real)
     frechet = [frechet_distance(moments, Moments.from_features(part)) for part in parts]
@@ -99,7 +101,7 @@ def measures(real: np.ndarray, other: np.ndarray, num_images: int, *, seed: int 
 
 
 def mean_measures(parts: Sequence[Measures]) -> Measures:
-    """Mean over classes, each counting the same."""
+    """Mean over classes with equal weights."""
     return Measures(
         **{one.name: float(np.mean([getattr(part, one.name) for part in parts])) for one in fields(Measures)}
     )

@@ -1,4 +1,4 @@
-"""The feature extractor of a name."""
+"""Feature extractors by name."""
 
 import hashlib
 from pathlib import Path
@@ -10,19 +10,19 @@ from regan.quality.networks import network_extractor
 
 
 def feature_extractor(features: str) -> FeatureExtractor:
-    """Extractor by name.
+    """Make the feature extractor of a name.
 
     Args:
-        features: One of: "radiomic" (hand-made statistics, no weights); the folder of one of our classifiers (its layer
-            before the last); a network of keras.applications with its ImageNet weights ("MobileNet"), with the weights
-            of a file ("MobileNet:mobilenet.weights.h5"), or up to a layer ("MobileNet/conv_pw_12_relu:cut.weights.h5").
+        features: One of: "radiomic" (hand-crafted statistics, no weights); the folder of a classifier (its layer before
+            the last); a network of keras.applications with ImageNet weights ("MobileNet"), with the weights of a file
+            ("MobileNet:mobilenet.weights.h5"), or up to a layer ("MobileNet/conv_pw_12_relu:cut.weights.h5").
 
     Returns:
         The extractor. None of these is the 2015-12-05 Inception graph, so no distance on them may be called FID.
 
     Raises:
-        ValueError: There is no such extractor.
-        FileNotFoundError: The weights file does not exist.
+        SettingError: There is no such extractor.
+        MissingWeightsError: The weight file does not exist.
     """
     if features == "radiomic":
         return _radiomic()
@@ -34,6 +34,7 @@ def feature_extractor(features: str) -> FeatureExtractor:
 def _radiomic() -> FeatureExtractor:
     from regan.quality.radiomic import FEATURE_NAMES, VERSION, radiomic_features
 
+    # No weights to hash: the version and the names of the features identify the definition.
     definition = hashlib.sha256("\n".join([f"radiomic {VERSION}", *FEATURE_NAMES]).encode()).hexdigest()
     return FeatureExtractor("radiomic", definition, len(FEATURE_NAMES), radiomic_features, scaled=True)
 
@@ -45,6 +46,7 @@ def _classifier(folder: str) -> FeatureExtractor:
     model = read_model(folder, "classifier")
     classifier = Classifier.load(folder)
     size, channels = classifier.size, classifier.channels
+    # The number of features depends on the backbone; one black image is enough to measure it.
     dimension = classifier.features([np.zeros((1, size, size, channels), np.uint8)]).shape[1]
     name = f"classifier {model.get('configuration', {}).get('backbone', '')}".strip()
     return FeatureExtractor(name, weights_hash(folder), dimension, lambda batch: classifier.features([batch]))

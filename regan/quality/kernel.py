@@ -1,4 +1,4 @@
-"""Kernel distance between two sets of features: the unbiased squared maximum mean discrepancy under a cubic kernel."""
+"""Kernel distance between two sets of features: unbiased squared maximum mean discrepancy with a cubic kernel."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from regan.quality.frechet import require_features
 
-_BLOCK_VALUES = 2**23  # of the kernel, held at a time: 64 MiB
+_BLOCK_VALUES = 2**23  # kernel values in memory at a time: 64 MiB
 
 
 @dataclass(frozen=True)
@@ -19,14 +19,14 @@ class KernelDistance:
 
 
 def polynomial_mmd(real: ArrayLike, synthetic: ArrayLike) -> float:
-    """Unbiased squared maximum mean discrepancy under the kernel `(x.y / d + 1)^3`.
+    """Unbiased squared maximum mean discrepancy with the kernel `(x.y / d + 1)^3`.
 
     Args:
-        real: Features `(n, d)`, n at least 2.
-        synthetic: Features `(m, d)`, m at least 2.
+        real: Features of real images, float64 `(n, d)`, n at least 2.
+        synthetic: Features of synthetic images, float64 `(m, d)`, m at least 2.
 
     Returns:
-        The estimate. Its mean is 0 for sets of one distribution at any n and m, so it may be below 0.
+        The estimate. Its expectation is 0 for two samples of one distribution at any n and m, so it may be negative.
 
     Raises:
         ValueError: The dimensions differ, there are too few images, or a feature is not finite.
@@ -38,18 +38,18 @@ def polynomial_mmd(real: ArrayLike, synthetic: ArrayLike) -> float:
 
 
 def kernel_distance(real: ArrayLike, synthetic: ArrayLike, *, num_subsets: int = 20, seed: int = 0) -> KernelDistance:
-    """`polynomial_mmd` of all images, with its standard error over subsets.
+    """`polynomial_mmd` of all images, with a jackknife standard error.
 
-    On the features of the 2015-12-05 Inception graph its mean is that of the KID of Binkowski et al. The images of each
-    set are dealt into `num_subsets` subsets and each is left out in turn (delete-a-group jackknife). Subsets drawn
-    with replacement from a small set, as KID is usually reported, share their images and give a standard error that
-    goes to 0 with the number of draws, whatever the number of images.
+    On the features of the 2015-12-05 Inception graph it has the expectation of the KID of Binkowski et al. The images
+    of each set are split into `num_subsets` subsets, and each is left out in turn (delete-a-group jackknife). Subsets
+    drawn with replacement from a small set, as KID is usually reported, share their images and give a standard error
+    that goes to 0 with the number of draws, whatever the number of images.
 
     Args:
-        real: Features `(n, d)`, n at least 3.
-        synthetic: Features `(m, d)`, m at least 3.
-        num_subsets: Number of subsets, at least 2; fewer are made of sets with fewer images.
-        seed: Of the dealing; the value itself does not depend on it.
+        real: Features of real images, float64 `(n, d)`, n at least 3.
+        synthetic: Features of synthetic images, float64 `(m, d)`, m at least 3.
+        num_subsets: Number of subsets, at least 2; smaller sets have as many as images.
+        seed: Seed of the split; the value itself does not depend on it.
 
     Returns:
         Value and standard error.
@@ -64,13 +64,17 @@ def kernel_distance(real: ArrayLike, synthetic: ArrayLike, *, num_subsets: int =
         raise ValueError(f"`num_subsets` must be at least 2 for a standard error. Received num_subsets={num_subsets}.")
     sums = _sums(real, synthetic, num_subsets, np.random.default_rng(seed), least=3)
     left_out = np.array([sums.estimate(without=subset) for subset in range(len(sums.real_sizes))])
+    # Variance of a delete-a-group jackknife: (g - 1) / g times the sum of squares.
     g = len(left_out)
     return KernelDistance(sums.estimate(), float(np.sqrt((g - 1) / g * np.sum((left_out - left_out.mean()) ** 2))))
 
 
 @dataclass(frozen=True, eq=False)
 class _Sums:
-    """Sums of the kernel over pairs of subsets, without the pairs of an image with itself: all that is kept of them."""
+    """Sums of the kernel over pairs of subsets, without the pairs of an image with itself.
+
+    All leave-one-subset-out estimates follow from these g x g numbers, so the kernel is computed once.
+    """
 
     within_real: np.ndarray
     within_synthetic: np.ndarray
@@ -109,7 +113,8 @@ def _deal(features: np.ndarray, num_subsets: int, draw: np.random.Generator) -> 
 
 
 def _pair_sums(first: list[np.ndarray], second: list[np.ndarray], *, same: bool) -> np.ndarray:
-    # A few rows of kernel values at a time, so that memory does not go with the square of the set.
+    # A few rows of kernel values at a time, so that memory does not grow with the square of the set. Within one set the
+    # kernel is symmetric: only pairs of subsets i <= j are computed.
     sums = np.zeros((len(first), len(second)))
     for i, part in enumerate(first):
         others = second[i:] if same else second
@@ -126,5 +131,6 @@ def _pair_sums(first: list[np.ndarray], second: list[np.ndarray], *, same: bool)
 
 
 def _cubic(products: np.ndarray) -> np.ndarray:
+    # Not `** 3`, which calls the much slower power function.
     products += 1
     return products * products * products

@@ -1,65 +1,73 @@
-"""Which synthetic images are copies of training images, judged by how near real patients never trained on come."""
+"""Detection of memorised training images, calibrated on held-out real images (ADR 11)."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from regan.common.errors import OverlapError, TooFewImagesError
 from regan.quality.nearest import Nearest
 
 _FENCE = 3.0  # interquartile ranges below the lower quartile: Tukey's "far out"
-_SHARE_OF_MEDIAN = 0.75  # and at least a quarter nearer than held-out images usually are
+_SHARE_OF_MEDIAN = 0.75  # and at least a quarter nearer than the median of held-out images
 
 
 @dataclass(frozen=True)
-class Cut:
-    """Below which ratio to the nearest training image an image counts as memorised, at 32 x 32 and at full size."""
+class MemorisationThreshold:
+    """Ratios below which an image counts as memorised, at 32 x 32 (`coarse`) and at full size (`fine`)."""
 
     coarse: float
     fine: float
 
 
-def memorisation_cut(held_out: Nearest) -> Cut:
-    """The cut from real images that trained nothing.
+def memorisation_threshold(held_out: Nearest) -> MemorisationThreshold:
+    """Compute the threshold from held-out real images.
 
-    A ratio is far out when its logarithm lies more than three interquartile ranges under the lower quartile of the
-    held-out ones (Tukey's rule, which undetected duplicates among them hardly move); it must also be under 3/4 of their
-    median, so that a handful of them, or very even ones, cannot make the rule too eager.
+    A ratio is far out if its logarithm is more than three interquartile ranges below the lower quartile of the held-out
+    ones (Tukey's rule, which is robust against undetected duplicates among them). It must also be below 3/4 of their
+    median, so that few or very similar held-out images do not make the rule too sensitive.
 
     Args:
         held_out: Nearest training images of held-out real images, at least 8.
 
     Returns:
-        The cut.
+        The threshold.
 
     Raises:
-        ValueError: There are too few held-out images.
+        TooFewImagesError: There are too few held-out images.
+        OverlapError: Most held-out images are copies of training images.
 
     References:
         Tukey, Exploratory data analysis (1977), section 2D; Carlini et al., https://arxiv.org/abs/2301.13188, section
         4.2 (distance relative to the neighbours').
     """
     if len(held_out) < 8:
-        raise ValueError(f"The cut needs at least 8 held-out real images. Received {len(held_out)}.")
-    return Cut(_low_fence(held_out.coarse_ratio), _low_fence(held_out.fine_ratio))
+        raise TooFewImagesError(
+            f"There are too few held-out real images for the memorisation threshold, which needs at least 8. Received "
+            f"{len(held_out)}. Add validation images."
+        )
+    return MemorisationThreshold(_low_fence(held_out.coarse_ratio), _low_fence(held_out.fine_ratio))
 
 
-def is_memorised(nearest: Nearest, cut: Cut) -> np.ndarray:
-    """Whether each image is memorised, bool `(n,)`.
+def is_memorised(nearest: Nearest, threshold: MemorisationThreshold) -> np.ndarray:
+    """Decide whether each image is memorised: below the threshold at 32 x 32 (structure) or at full size (texture).
 
     Args:
-        nearest: Its nearest training image.
-        cut: From held-out real images. An image under the cut at 32 x 32 (its structure is a copy) or at full size
-            (its texture is) counts.
+        nearest: Nearest training image of each of n images.
+        threshold: Threshold from held-out real images.
+
+    Returns:
+        bool `(n,)`.
     """
-    return np.asarray((nearest.coarse_ratio < cut.coarse) | (nearest.fine_ratio < cut.fine))
+    return np.asarray((nearest.coarse_ratio < threshold.coarse) | (nearest.fine_ratio < threshold.fine))
 
 
 def _low_fence(ratios: np.ndarray) -> float:
     # A ratio of 0, an exact copy among the held-out images, has no logarithm; it is far out anyway.
     logs = np.log(ratios[ratios > 0])
     if len(logs) < 5:
-        raise ValueError(
-            "Most held-out images are exact copies of training images, so the split leaks. Prepare the images again."
+        raise OverlapError(
+            f"Held-out images overlap with training data ({len(ratios) - len(logs)} images of {len(ratios)}, exact "
+            "copies): the split leaks. Prepare the images again."
         )
     lower, middle, upper = np.quantile(logs, [0.25, 0.5, 0.75])
     return float(np.exp(min(lower - _FENCE * (upper - lower), middle + np.log(_SHARE_OF_MEDIAN))))

@@ -1,16 +1,18 @@
-"""The nearest training image of each image in pixel space, after mirroring and small shifts, coarse to fine."""
+"""Nearest training image of each image in pixel space, up to flips and small shifts, coarse to fine (ADR 11)."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 
-SIDE = 32  # of the coarse comparison, pixels
+from regan.common.errors import TooFewImagesError
+
+SIDE = 32  # pixels of the coarse comparison
 REACH = 2  # largest shift of the coarse comparison, pixels of 32: 6 % of the width
-NUM_NEIGHBOURS = 50  # whose mean distance says how far unrelated images are
+NUM_NEIGHBOURS = 50  # neighbours whose mean distance estimates that of unrelated images
 LEAST_NEIGHBOURS = 3  # training images that each image must be compared with
 _NUM_CANDIDATES = 3  # coarse neighbours that are compared at full size
-_BLOCK_BYTES = 128 * 2**20  # of distances, or of full-size images, held at a time
+_BLOCK_BYTES = 128 * 2**20  # of distances, or of full-size images, in memory at a time
 _SHIFTS = [(down, right) for down in range(-REACH, REACH + 1) for right in range(-REACH, REACH + 1)]
 _VARIANTS = [(mirrored, *shift) for mirrored in (False, True) for shift in _SHIFTS]
 
@@ -21,15 +23,16 @@ Fetch = Callable[[np.ndarray], np.ndarray]
 class Nearest:
     """For each of n images, its nearest training image.
 
-    Distances are root mean square differences in grey levels, 0-255, after the best mirroring and shift and without the
-    difference in mean brightness. A ratio divides the distance by the one to be expected of unrelated images, so it
-    does not depend on how smooth or noisy an image is: about 0.9 for a new image, 0 for a copy.
+    Distances are root mean square differences in grey levels, 0-255, after the best flip and shift and without the
+    difference in mean brightness. A ratio divides the distance by the expected distance of unrelated images, so it does
+    not depend on how smooth or noisy an image is: about 0.9 for a new image, 0 for a copy.
 
     Attributes:
-        index: int `(n,)`, number of the nearest training image.
-        distance: float64 `(n,)`, its distance at full size.
-        coarse_ratio: float64 `(n,)`, nearest distance at 32 x 32, by the mean distance of the next 50 neighbours.
-        fine_ratio: float64 `(n,)`, `distance` by the one expected of such a neighbour at full size.
+        index: Number of the nearest training image, int `(n,)`.
+        distance: Its distance at full size, float64 `(n,)`.
+        coarse_ratio: Nearest distance at 32 x 32, divided by the mean distance of the next 50 neighbours, float64
+            `(n,)`.
+        fine_ratio: `distance`, divided by the expected distance of such a neighbour at full size, float64 `(n,)`.
     """
 
     index: np.ndarray
@@ -42,25 +45,25 @@ class Nearest:
 
     @classmethod
     def none(cls) -> "Nearest":
-        """The result of a search for no images."""
+        """Return the result of a search for no images."""
         return cls(np.empty(0, int), np.empty(0), np.empty(0), np.empty(0))
 
     @classmethod
     def join(cls, parts: Sequence["Nearest"]) -> "Nearest":
-        """The entries of several results, one after the other; at least one result."""
+        """Concatenate several results, at least one."""
         return cls(*(np.concatenate([getattr(part, one.name) for part in parts]) for one in fields(cls)))
 
 
 class NearestImages:
-    """Training images, ready to be searched: 32 x 32 reductions stay in memory, full sizes are fetched as needed.
+    """Search index of training images: 32 x 32 reductions stay in memory, full sizes are fetched as needed.
 
     Args:
-        batches: Stream of all training images, uint8 `(b, size, size, channels)`; at least 3 images.
-        fetch: Gives the training images of some increasing numbers `(m,)` at full size, uint8
+        batches: Stream of all training images, uint8 `(b, size, size, channels)`, 0-255; at least 3 images.
+        fetch: Function from ascending numbers `(m,)` to the training images at full size, uint8
             `(m, size, size, channels)`.
 
     Raises:
-        ValueError: There are fewer than 3 images.
+        TooFewImagesError: There are fewer than 3 images.
     """
 
     def __init__(self, batches: Iterable[np.ndarray], fetch: Fetch) -> None:
@@ -71,9 +74,9 @@ class NearestImages:
             detail.append(_detail_power(batch, small))
         self._detail = np.concatenate(detail)
         if len(self._detail) < LEAST_NEIGHBOURS:
-            raise ValueError(
-                f"The search for nearest training images needs at least {LEAST_NEIGHBOURS} of them, to know how far "
-                f"apart unrelated images are. Received {len(self._detail)}."
+            raise TooFewImagesError(
+                f"There are too few training images to search: at least {LEAST_NEIGHBOURS} are needed to estimate the "
+                f"distance of unrelated images. Received {len(self._detail)}."
             )
         self._reduced = np.concatenate(reduced[1:])
         self._powers = np.mean(self._reduced**2, axis=1)
@@ -83,15 +86,15 @@ class NearestImages:
         return len(self._detail)
 
     def search(self, batches: Iterable[np.ndarray], exclude: np.ndarray | None = None) -> Nearest:
-        """Nearest training image of every image of a stream.
+        """Find the nearest training image of every image of a stream.
 
         Args:
-            batches: uint8 `(b, size, size, channels)`, of the training images' shape.
-            exclude: bool `(n, number of training images)`, the training images that an image is not compared with, such
-                as itself; at least 3 must remain for each.
+            batches: uint8 `(b, size, size, channels)`, 0-255, in the shape of the training images.
+            exclude: Training images that an image is not compared with, such as itself, bool
+                `(n, number of training images)`; at least 3 must remain for each.
 
         Returns:
-            One entry an image, in order.
+            One entry per image, in order.
         """
         parts, start = [Nearest.none()], 0
         for batch in self._pieces(batches):
@@ -122,7 +125,8 @@ class NearestImages:
         return Nearest(index, distance, _ratio(ordered[:, 0], unrelated), _ratio(distance, expected))
 
     def _coarse(self, small: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        # Distance (b, n) of every image to every training image under the best variant, and which one that is.
+        # Distance (b, n) of every image to every training image at the best flip and shift, and the number of that
+        # variant. As in `squared_distances`, one matrix product computes all.
         windows = np.stack(
             [_flat(_window(_mirror(small, m), REACH, down, right)) for m, down, right in _VARIANTS], axis=1
         )
@@ -151,7 +155,7 @@ class NearestImages:
 
 
 def _aligned_distance(image: np.ndarray, training_image: np.ndarray, down: int, right: int) -> float:
-    # Octave by octave, the shift doubles and is corrected by at most one pixel.
+    # Coarse to fine: from one octave to the next the shift doubles and is corrected by at most one pixel.
     side, best = SIDE, np.inf
     while side < image.shape[0]:
         side *= 2
@@ -175,6 +179,7 @@ def _window(images: np.ndarray, margin: int, down: int, right: int) -> np.ndarra
 
 
 def _flat(images: np.ndarray) -> np.ndarray:
+    # Rows without their mean: an image that is brighter than its copy is still a copy.
     rows = images.reshape(len(images), -1)
     return rows - rows.mean(axis=1, keepdims=True)
 
@@ -187,13 +192,13 @@ def _reduce(images: np.ndarray, side: int) -> np.ndarray:
 
 
 def _detail_power(images: np.ndarray, small: np.ndarray) -> np.ndarray:
-    # Mean square of what the reduction lost. Between unrelated images these powers add to the squared distance.
+    # Mean square of the detail that the reduction removed. For unrelated images these add to the squared distance.
     whole = np.mean(images.astype(np.float32) ** 2, axis=(1, 2, 3), dtype=np.float64)
     return np.clip(whole - np.mean(small**2, axis=(1, 2, 3), dtype=np.float64), 0, None)
 
 
 def _ratio(distance: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    # An image at no distance even from its 50th neighbour is a copy of them all.
+    # An image at distance 0 even from its 50th neighbour is a copy of them all.
     return np.divide(distance, expected, out=np.zeros_like(distance), where=expected > 0)
 
 

@@ -1,4 +1,4 @@
-"""Features of the networks of keras.applications."""
+"""Feature extractors from the networks of keras.applications."""
 
 import hashlib
 import sys
@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from regan.common.errors import MissingWeightsError, SettingError, WrongArtifactError
 from regan.quality.features import FeatureExtractor
 
 if TYPE_CHECKING:
     import keras
 
-_INPUT_SIDE = {"InceptionV3": 299, "InceptionResNetV2": 299, "Xception": 299}  # of their training, pixels
+_INPUT_SIDE = {"InceptionV3": 299, "InceptionResNetV2": 299, "Xception": 299}  # pixels of their ImageNet training
 _USUAL_SIDE = 224
 _BATCH_SIZE = 32
 
 
 def network_extractor(features: str) -> FeatureExtractor:
-    """Extractor of a keras.applications network: the mean over the places of a layer's output.
+    """Make the extractor of a keras.applications network: global average pooling of a layer's output.
 
-    Images are resized to the side that the network was trained at (bicubic, antialiased) and prepared as it wants.
+    Images are resized to the size that the network was trained at (bicubic, antialiased) and preprocessed for it.
 
     Args:
         features: "Network", "Network:weights.h5" or "Network/layer:weights.h5"; see `feature_extractor`.
@@ -31,8 +32,9 @@ def network_extractor(features: str) -> FeatureExtractor:
         The extractor, named "Network" or "Network/layer", with the hash of its weights.
 
     Raises:
-        ValueError: There is no such network or layer, or the file does not fit it.
-        FileNotFoundError: The weights file does not exist.
+        SettingError: There is no such network or layer.
+        MissingWeightsError: The weight file does not exist.
+        WrongArtifactError: The weight file belongs to another network.
     """
     import keras
 
@@ -40,7 +42,7 @@ def network_extractor(features: str) -> FeatureExtractor:
     name, _, layer = path.partition("/")
     build = getattr(keras.applications, name, None)
     if not name[:1].isupper() or not callable(build):
-        raise ValueError(
+        raise SettingError(
             '`features` must be "radiomic", the folder of a classifier, or a network of keras.applications such as '
             f'"MobileNet" or "MobileNet:weights.h5". Received features={features!r}.'
         )
@@ -56,7 +58,7 @@ def network_extractor(features: str) -> FeatureExtractor:
 
 
 def _features(network: "keras.Model", inputs: np.ndarray) -> np.ndarray:
-    # Batches of one size, so that the network is compiled once.
+    # Padded to batches of one size, so that the network is compiled once.
     padded = np.zeros((_BATCH_SIZE, *inputs.shape[1:]), np.float32)
     padded[: len(inputs)] = inputs
     return np.asarray(network.predict_on_batch(padded), np.float64)[: len(inputs)]
@@ -66,12 +68,14 @@ def _build(build: Callable[..., Any], side: int, layer: str, weights: str) -> "k
     import keras
 
     if weights and not Path(weights).is_file():
-        raise FileNotFoundError(f"The weights file of the feature extractor must exist. Received {weights}.")
+        raise MissingWeightsError(
+            f"The weight file of the feature extractor does not exist: {weights}. Check the path."
+        )
     base = build(include_top=False, weights=None if weights else "imagenet", input_shape=(side, side, 3))
     names = [one.name for one in base.layers]
     if layer and layer not in names:
-        raise ValueError(
-            f"The layer must be one of {base.name}: {', '.join(names[-8:])}, ... Received layer={layer!r}."
+        raise SettingError(
+            f"{base.name} has no layer {layer!r}. The last of its {len(names)} layers are {', '.join(names[-8:])}."
         )
     output = base.get_layer(layer).output if layer else base.output
     body = keras.Model(base.input, output)
@@ -84,9 +88,9 @@ def _load(network: "keras.Model", weights: str) -> None:
     try:
         network.load_weights(weights)
     except (ValueError, OSError) as error:
-        raise ValueError(
-            f"The weights file must fit the network up to the layer that is asked for. {weights} does not: {error} "
-            'Where it holds the first layers only, name the last of them: "Network/layer:weights.h5".'
+        raise WrongArtifactError(
+            f"The weight file {weights} does not match the network up to the requested layer: {error} "
+            'If it contains the first layers only, name the last of them: "Network/layer:weights.h5".'
         ) from error
 
 

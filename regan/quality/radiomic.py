@@ -1,8 +1,8 @@
-"""Hand-made image statistics: brightness, layout, texture, the shape of the dark region in the middle, colour.
+"""Hand-crafted image statistics: brightness, layout, texture, shape of the dark region in the middle, colour.
 
-They need no weights and no training, work from 32 to 1024 pixels, and are in natural units: brightness and shares from
-0 to 1, logarithms, correlations. Texture is measured at the images' own pixels, layout and shape on a 32 x 32
-reduction. A flat image has no skewness, correlation or direction; these are 0 then.
+They need no weights and no training, work from 32 to 1024 pixels, and have natural units: brightness and shares from 0
+to 1, logarithms, correlations. Texture is measured at full size, layout and shape on a 32 x 32 reduction. A constant
+image has no skewness, correlation or direction; these features are then 0.
 
 References:
     Haralick et al., IEEE Trans. SMC 3 (1973), co-occurrence; Ojala et al., IEEE PAMI 24 (2002), local binary patterns;
@@ -14,14 +14,14 @@ import numpy as np
 from scipy import ndimage
 
 VERSION = 1  # of the definitions below; a change of any of them is a new version
-_SMALL = 32  # side of the reduction for layout and shape, pixels
-_CHUNK_PIXELS = 2**19  # images are taken in chunks that stay in the processor's cache
+_SMALL = 32  # pixels; side of the reduction for layout and shape
+_CHUNK_PIXELS = 2**19  # pixels per chunk of images, so that it stays in the cache of the processor
 _QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
-_CENTRAL_WIDTH = 0.25  # of the Gaussian that says how central a dark region is, in widths of the image
+_CENTRAL_WIDTH = 0.25  # image widths; standard deviation of the Gaussian that weights central dark regions
 
 
 def radiomic_features(images: np.ndarray) -> np.ndarray:
-    """Statistics of each image.
+    """Compute the statistics of each image.
 
     Args:
         images: uint8 `(n, size, size, 1 or 3)`, 0-255, `size` a multiple of 32.
@@ -75,7 +75,7 @@ def _block_mean(values: np.ndarray, side: int) -> np.ndarray:
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    # 0 where the denominator is 0: a flat image has no such property.
+    # 0 where the denominator is 0: a constant image has no such property.
     return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
 
 
@@ -91,10 +91,12 @@ def _histogram(codes: np.ndarray, num_codes: int) -> np.ndarray:
 
 
 def _entropy(shares: np.ndarray) -> np.ndarray:
+    # Divided by that of a uniform distribution: 0 to 1.
     return -np.sum(shares * _log(shares), axis=1) / np.log(shares.shape[1])
 
 
 def _intensity(grey: np.ndarray) -> np.ndarray:
+    # Moments and quantiles follow from the histogram, which is much smaller than the image.
     shares = _histogram(grey, 256)
     levels = np.arange(256) / 255
     mean = shares @ levels
@@ -116,6 +118,7 @@ def _layout(small: np.ndarray) -> np.ndarray:
 
 
 def _gradients(brightness: np.ndarray) -> np.ndarray:
+    # Central differences. The last two ratios are the structure tensor's anisotropy along the axes and the diagonals.
     dx = (brightness[:, 1:-1, 2:] - brightness[:, 1:-1, :-2]) / 2
     dy = (brightness[:, 2:, 1:-1] - brightness[:, :-2, 1:-1]) / 2
     xx, yy, xy = (np.mean(product, axis=(1, 2)) for product in (dx * dx, dy * dy, dx * dy))
@@ -128,7 +131,7 @@ def _gradients(brightness: np.ndarray) -> np.ndarray:
 
 
 def _wavelets(brightness: np.ndarray) -> np.ndarray:
-    # Haar: root mean square of the three details in the three finest octaves, and how heavy their tails are.
+    # Haar wavelet: root mean square of the three details in the three finest octaves, and the weight of their tails.
     columns, low = [], brightness
     for _ in range(3):
         a, b, c, d = low[:, ::2, ::2], low[:, ::2, 1::2], low[:, 1::2, ::2], low[:, 1::2, 1::2]
@@ -152,7 +155,8 @@ def _autocorrelation(brightness: np.ndarray) -> np.ndarray:
 
 
 def _cooccurrence(levels: np.ndarray) -> np.ndarray:
-    # Pairs of 8 grey levels at distances 1 and 2, over four directions.
+    # Grey-level co-occurrence (Haralick 1973) of 8 levels at distances 1 and 2, mean of four directions: contrast,
+    # homogeneity, energy, entropy and correlation. 49 is the largest squared difference of two levels.
     i, j = (axis.ravel() for axis in np.mgrid[:8, :8])
     columns = []
     for distance in (1, 2):
@@ -178,7 +182,8 @@ def _pair_shares(levels: np.ndarray, distance: int) -> np.ndarray:
 
 
 def _local_patterns(grey: np.ndarray) -> np.ndarray:
-    # Which of the 8 neighbours are at least as bright as the middle: 9 uniform patterns by their count, one for others.
+    # Local binary patterns (Ojala 2002): which of the 8 neighbours are at least as bright as the middle. Nine uniform
+    # patterns by their count of bright neighbours, and one code for all others.
     middle = grey[:, 1:-1, 1:-1]
     size = grey.shape[1]
     codes = np.zeros(middle.shape, np.uint8)
@@ -190,6 +195,7 @@ def _local_patterns(grey: np.ndarray) -> np.ndarray:
 
 
 def _uniform_patterns() -> np.ndarray:
+    # Uniform: at most two changes around the ring. These are the edges, corners and flat spots of a texture.
     bits = (np.arange(256)[:, None] >> np.arange(8)) & 1
     changes = np.sum(bits != np.roll(bits, 1, axis=1), axis=1)
     return np.where(changes <= 2, bits.sum(axis=1), 9).astype(np.uint8)
@@ -199,7 +205,8 @@ _UNIFORM_PATTERN = _uniform_patterns()
 
 
 def _runs(levels: np.ndarray) -> np.ndarray:
-    # Share of neighbours on one grey level, and of pixels from which a run of four or more goes on.
+    # Run lengths (Galloway 1975): share of neighbours on one grey level, and of pixels where a run of four or more
+    # starts.
     across, down = levels[:, :, 1:] == levels[:, :, :-1], levels[:, 1:] == levels[:, :-1]
     long_across = across[:, :, 2:] & across[:, :, 1:-1] & across[:, :, :-2]
     long_down = down[:, 2:] & down[:, 1:-1] & down[:, :-2]
@@ -214,7 +221,7 @@ def _shape(small: np.ndarray) -> np.ndarray:
     position = (np.arange(_SMALL) + 0.5) / _SMALL
     x, y = (_ratio(np.sum(region * grid, axis=(1, 2)), total) for grid in (position, position[:, None]))
     off_x, off_y = position - x[:, None, None], position[:, None] - y[:, None, None]
-    # Each pixel is a small square, whose own variance keeps thin regions from having none.
+    # Each pixel is a small square with a variance of its own, 1/12 of its squared side: thin regions have one too.
     own = np.where(total > 0, 1 / (12 * _SMALL**2), 0)
     xx, yy = (_ratio(np.sum(region * off**2, axis=(1, 2)), total) + own for off in (off_x, off_y))
     xy = _ratio(np.sum(region * off_x * off_y, axis=(1, 2)), total)
@@ -234,6 +241,7 @@ def _shape(small: np.ndarray) -> np.ndarray:
 
 
 def _otsu(smooth: np.ndarray) -> np.ndarray:
+    # Otsu 1979: the threshold with the largest variance between the two classes, over 64 levels.
     shares = _histogram(np.minimum(smooth * 64, 63), 64)
     below = np.cumsum(shares, axis=1)
     first = np.cumsum(shares * np.arange(64), axis=1)
@@ -243,7 +251,8 @@ def _otsu(smooth: np.ndarray) -> np.ndarray:
 
 
 def _central_region(dark: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    # Of each image's connected dark regions the one with most area, counted more in the middle; and how many there are.
+    # Of each image's connected dark regions the one with the largest area, weighted by a central Gaussian; and their
+    # number. All images are labelled in one call; the structure has no links between images.
     flat = np.zeros((3, 3, 3), int)
     flat[1] = ndimage.generate_binary_structure(2, 1)
     labels, count = ndimage.label(dark, flat)
@@ -279,7 +288,7 @@ def _inside_minus_outside(small: np.ndarray, region: np.ndarray) -> np.ndarray:
 
 
 def _below_minus_beside(small: np.ndarray, x: np.ndarray, y: np.ndarray, xx: np.ndarray, yy: np.ndarray) -> np.ndarray:
-    # Ultrasound is darker (shadow) or brighter (enhancement) behind a mass than beside it.
+    # In ultrasound the tissue behind a mass is darker (shadow) or brighter (enhancement) than that beside it.
     position = (np.arange(_SMALL) + 0.5) / _SMALL
     rows = position[None, :, None] > (y + 2 * np.sqrt(yy))[:, None, None]
     columns = np.abs(position - x[:, None])[:, None, :] < np.sqrt(xx)[:, None, None]

@@ -1,10 +1,11 @@
-"""Distances of a generator's images to the real ones, class by class: what snapshots are compared by."""
+"""Distances of a generator's images to the real ones, class by class, for the comparison of snapshots."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from regan.common.errors import TooFewImagesError
 from regan.quality.distances import LEAST_IMAGES, distances, mean_distances
 from regan.quality.features import FeatureExtractor, batch_size
 
@@ -15,21 +16,22 @@ Features = dict[str, np.ndarray]  # by class
 
 
 class SnapshotMeasure:
-    """Measures generators against the same real images.
+    """Compares generators with the same real images.
 
-    Distances are those of each class to the real images of the same class, averaged, so that mixed-up classes are seen.
+    Distances are those of each class to the real images of the same class, averaged, so that mixed-up classes are
+    noticed.
 
     Args:
         images: Real images.
-        labels: Classes that the generators make.
-        extractor: What distances are measured on.
+        labels: Classes of the generators.
+        extractor: Feature extractor of the distances.
         seed: Seed of the kernel distance's subsets.
 
     Attributes:
-        real: Features `(n, d)` of the real images by class, on the scale of all of them.
+        real: Features `(n, d)` of the real images by class, standardised by those of all classes.
 
     Raises:
-        ValueError: A class has too few images.
+        TooFewImagesError: A class has too few images.
     """
 
     def __init__(
@@ -48,10 +50,11 @@ class SnapshotMeasure:
         """Measure one generator.
 
         Args:
-            images_of: From a class to batches of its synthetic images, uint8 `(b, size, size, channels)`.
+            images_of: Function from a class to batches of its synthetic images, uint8 `(b, size, size, channels)`.
 
         Returns:
-            Distances and their names, and the features `(n, d)` of the synthetic images by class, on the real scale.
+            Distances by name, and the features `(n, d)` of the synthetic images by class, standardised by the real
+            ones.
         """
         synthetic = {label: self._scale(self._extractor(images_of(label))) for label in self.real}
         of_class = {label: distances(self.real[label], synthetic[label], seed=self._seed) for label in self.real}
@@ -69,11 +72,11 @@ def require_images(images: "ImageSet", labels: Sequence[str]) -> None:
     """Refuse real images of which a class has too few for a distance.
 
     Raises:
-        ValueError: There are fewer than 8 of a class.
+        TooFewImagesError: A class has fewer than 8 images.
     """
     for label in labels:
         if images.counts.get(label, 0) < LEAST_IMAGES:
-            raise ValueError(
-                f"There must be at least {LEAST_IMAGES} real images of each class of the run ({', '.join(labels)}). "
-                f"Received {images.counts.get(label, 0)} of {label} in {images.path}."
+            raise TooFewImagesError(
+                f"There are too few real images of class {label}: each class of the run ({', '.join(labels)}) needs "
+                f"at least {LEAST_IMAGES}. Received {images.counts.get(label, 0)} in {images.path}. Add images."
             )

@@ -1,6 +1,6 @@
 """What the settings will need: bytes on disk and GPU hours, by arithmetic and published figures.
 
-None of the hours is measured. They tell days from hours, not one hour from two.
+None of the hours is measured: they distinguish days from hours, not one hour from two.
 """
 
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ _FLOAT = 4
 _CHECKPOINTS = 2  # the state and the one before it
 _SYNTHETIC_SETS = 3  # as made, as kept, and for the control
 # Bytes a pixel and channel of a stored PNG, at most: 44 kB for a synthetic grey image of 256 x 256, 35 kB for a real
-# one (README, "Disk").
+# one (README, "Disk space").
 _SYNTHETIC_BYTES = 44_000 / 256**2
 _REAL_BYTES = 35_000 / 256**2
 
 # Millions of parameters without the head, as Keras publishes them for keras.applications (InceptionResNetV2: ours,
-# with its head). Another backbone is told as unknown.
+# with its head). The size of another backbone is reported as unknown.
 _BACKBONES = {
     "small": 0.7,
     "InceptionResNetV2": 55.9,
@@ -35,8 +35,8 @@ _BACKBONES = {
 # Published seconds per kimg of config-e at 256 x 256 on one V100: 21.6 in NVIDIA's ADA release (half precision), and
 # 112 for config-f in its first release (float32), whose step costs 1208 / 399 as much as that of config-e.
 _V100 = (21.6, 112 * 399 / 1208)
-# The ceiling of one H200 for the same: 1.0 s (README, "Hours"). Others from it by the data sheets' dense bfloat16
-# (T4: float16) TFLOP/s and memory TB/s; what is reached in practice may take four times the ceiling.
+# The ceiling of one H200 for the same: 1.0 s (README, "Training time"). Others from it by the data sheets' dense
+# bfloat16 (T4: float16) TFLOP/s and memory TB/s; what is reached in practice may take four times the ceiling.
 _H200 = 1.0
 _DATA_SHEETS = {
     "H200": (989, 4.8),
@@ -52,13 +52,13 @@ _OF_CEILING = 4.0
 
 @dataclass(frozen=True)
 class Bytes:
-    """Bytes of what a run writes.
+    """Bytes that a run writes.
 
     Attributes:
-        snapshots: All kept ones.
-        checkpoints: State of GAN training.
+        snapshots: All snapshots that are kept.
+        checkpoints: Checkpoints of GAN training.
         images: Prepared and synthetic image sets.
-        classifiers: Their weights.
+        classifiers: Weights of teacher, students and controls.
     """
 
     snapshots: int
@@ -68,17 +68,17 @@ class Bytes:
 
     @property
     def total(self) -> int:
-        """Of the whole run."""
+        """Bytes of the whole run."""
         return self.snapshots + self.checkpoints + self.images + self.classifiers
 
     @property
     def largest_step(self) -> int:
-        """What the disk under the most demanding step holds: training, or the steps that read all images."""
+        """Bytes on the disk of the most demanding step: training, or a step that reads all images."""
         return max(self.snapshots + self.checkpoints, self.classifiers) + self.images
 
 
 def generator_parameters(config: GanConfig) -> int:
-    """Trainable numbers of mapping and synthesis."""
+    """Trainable parameters of mapping and synthesis network."""
     latent, style = config.latent_size, config.style_size
     embedding = config.num_labels * latent + latent if config.num_labels else 0
     width = 2 * latent if config.num_labels else latent
@@ -94,7 +94,7 @@ def generator_parameters(config: GanConfig) -> int:
 
 
 def discriminator_parameters(config: GanConfig) -> int:
-    """Trainable numbers of the discriminator."""
+    """Trainable parameters of the discriminator."""
     top = config.maps(4)
     total = config.channels * config.maps(config.size) + config.maps(config.size)
     for size in config.sizes[1:]:
@@ -108,17 +108,16 @@ def discriminator_parameters(config: GanConfig) -> int:
 
 
 def relative_cost(config: GanConfig) -> float:
-    """Arithmetic of one training step a real image, as a multiple of config-e at 256 x 256."""
+    """Arithmetic of a training step per real image, as a multiple of that of config-e at 256 x 256."""
     return _convolutions(config) / _convolutions(configure("config-e", size=256, channels=1, labels=("one",)))
 
 
-def bytes_needed(plan: Plan, num_real: int, backbone: str) -> Bytes:
+def bytes_needed(plan: Plan, num_real: int) -> Bytes:
     """Bytes that a run with these settings writes.
 
     Args:
         plan: The settings.
-        num_real: Real images.
-        backbone: Of the classifiers.
+        num_real: Number of real images.
     """
     generator, discriminator = generator_parameters(plan.config), discriminator_parameters(plan.config)
     # Both networks, the average of the generator, and what the optimiser keeps for each weight.
@@ -126,7 +125,7 @@ def bytes_needed(plan: Plan, num_real: int, backbone: str) -> Bytes:
     pixels = plan.config.size**2 * plan.config.channels
     synthetic = plan.rounds * _SYNTHETIC_SETS * 2 * plan.seeds * pixels * _SYNTHETIC_BYTES
     classifiers = 1 + 2 * plan.rounds  # the teacher, and a student and a control of each round
-    parameters = _BACKBONES.get(backbone, _BACKBONES["InceptionResNetV2"]) * 1e6
+    parameters = _BACKBONES.get(plan.backbone, _BACKBONES["InceptionResNetV2"]) * 1e6
     return Bytes(
         snapshots=plan.networks * plan.snapshots * _FLOAT * generator,
         checkpoints=plan.networks * _CHECKPOINTS * state,
@@ -140,10 +139,10 @@ def gpu_hours(plan: Plan, gpu: str) -> tuple[float, float, str] | None:
 
     Args:
         plan: The settings.
-        gpu: Name as `nvidia-smi` tells it.
+        gpu: Name that `nvidia-smi` reports.
 
     Returns:
-        From, to, and where the figures come from; None for a GPU without figures.
+        Lower and upper bound, and the source of the figures; None for a GPU without figures.
     """
     found = seconds_per_kimg(gpu)
     if found is None:
@@ -153,7 +152,7 @@ def gpu_hours(plan: Plan, gpu: str) -> tuple[float, float, str] | None:
 
 
 def seconds_per_kimg(gpu: str) -> tuple[float, float, str] | None:
-    """Of config-e at 256 x 256 on one GPU: from, to, source; None where nothing is known."""
+    """Seconds per kimg of config-e at 256 x 256 on one GPU: lower, upper, source; None for an unknown GPU."""
     words = gpu.upper().replace("-", " ").split()
     if "V100" in words:
         return (*_V100, "published by NVIDIA for its own code")
@@ -164,18 +163,18 @@ def seconds_per_kimg(gpu: str) -> tuple[float, float, str] | None:
     return None
 
 
-def cost_checks(plan: Plan, num_real: int | None, backbone: str, gpu: str | None) -> tuple[list[Check], Bytes]:
-    """What the settings need, for the table.
+def cost_checks(plan: Plan, num_real: int | None, gpu: str | None) -> tuple[list[Check], Bytes]:
+    """What the settings need, for the table of checks.
 
     Args:
         plan: The settings.
-        num_real: Real images; None where they could not be counted.
-        backbone: Of the classifiers.
-        gpu: Name of the GPU; empty for none, None where it was looked for and not found.
+        num_real: Number of real images; None where they could not be counted.
+        gpu: Name of the GPU; empty where none is used, None where one is needed and was not found.
     """
-    needed = bytes_needed(plan, num_real or 0, backbone)
+    needed = bytes_needed(plan, num_real or 0)
     parts = [(name, getattr(needed, name)) for name in ("snapshots", "checkpoints", "images", "classifiers")]
-    notes = "" if backbone in _BACKBONES else f"; the size of {backbone} is unknown, taken as InceptionResNetV2's"
+    is_known = plan.backbone in _BACKBONES
+    notes = "" if is_known else f"; the size of {plan.backbone} is unknown, assumed as InceptionResNetV2's"
     notes += "; real images not counted" if num_real is None else ""
     detail = ", ".join(f"{name} {rounded_bytes(value)}" for name, value in parts)
     found = f"about {rounded_bytes(needed.total)} ({detail}{notes})"
@@ -183,7 +182,7 @@ def cost_checks(plan: Plan, num_real: int | None, backbone: str, gpu: str | None
 
 
 def rounded_bytes(value: float) -> str:
-    """Such as `1.2 GB`: two digits are all that these figures are worth."""
+    """Such as `1.2 GB`: these estimates are good to two digits at most."""
     unit, size = next((u, s) for u, s in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("bytes", 1)) if value >= s or s == 1)
     return f"{_two_digits(value / size)} {unit}"
 
@@ -195,10 +194,10 @@ def _two_digits(value: float) -> str:
 def _hours(plan: Plan, gpu: str | None) -> str:
     if not gpu:
         none = "none: without a GPU the preset demo takes minutes, and config-e months"
-        return none if gpu == "" else "no GPU was found to compute them for"
+        return none if gpu == "" else "unknown: no GPU was found"
     hours = gpu_hours(plan, gpu)
     if hours is None:
-        return f"no figures are known for {gpu}"
+        return f"unknown: no figures for {gpu}"
     low, high, source = hours
     return f"{_two_digits(low)} to {_two_digits(high)} on one {gpu} ({source}; not measured with this code)"
 

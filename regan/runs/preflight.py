@@ -6,12 +6,13 @@ It runs without any deep-learning framework.
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from regan.common.errors import PreflightError
 from regan.common.version import __version__
 
 if TYPE_CHECKING:
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
     from regan.runs.settings import Plan
 
 _LOG = logging.getLogger("regan")
-
-
-class PreflightError(RuntimeError):
-    """A run with these settings would fail on this machine."""
 
 
 @dataclass(frozen=True)
@@ -48,182 +45,131 @@ class Readiness:
     sentence: str
 
 
-@dataclass(frozen=True)
-class _Asked:
-    source_uri: str
-    checkpoint_uri: str
-    report_uri: str
-    release_uri: str
-    start_uri: str
-    split_uri: str
-    pipeline_root: str
-    gpu_counts: tuple[tuple[str, str], ...]
-    backbone: str
-    weights: str
-
-
 def preflight(
     source_uri: str,
     report: str | Path,
     *,
     settings: str = "",
-    data_version: str = "",
-    checkpoint_uri: str = "",
-    report_uri: str = "",
-    release_uri: str = "",
-    start_uri: str = "",
-    split_uri: str = "",
     pipeline_root: str = "",
-    gpu_count: str = "0",
-    gpu_count_gan: str = "0",
-    backbone: str = "small",
-    weights: str = "none",
-    unchanged: Literal["stop", "run"] = "stop",
 ) -> Readiness:
-    """Check GPU, driver, shared memory, disk, source, addresses, weights and settings before a run begins.
+    """Check GPU, driver, shared memory, disk, source, URIs, weights and settings before a run begins.
 
-    All that fails is told at once. The table of all checks is logged, and what the settings will need in bytes and GPU
-    hours is estimated. A small object is left at `<address>/preflight-probe` of each address that was tried.
+    All failures are reported at once. The table of all checks is logged, with an estimate of the bytes and GPU hours
+    that the settings need. A small object is left at `<URI>/preflight-probe` of each URI that was tried.
 
     Args:
-        source_uri: Folder, zip archive or gs:// or s3:// address of the images.
+        source_uri: URI or path of the real images: a folder or zip archive with one subfolder for each class.
         report: Folder to write, with the table.
-        settings: Parameters of the pipeline, a line `name=value` each; the others have the pipeline's defaults.
-        data_version: Text that changes with the source; empty = a hash of its listing.
-        checkpoint_uri: Folder or address for the state of training; empty = none.
-        report_uri: Folder or address where the last verdict is kept; empty = none.
-        release_uri: Folder or address that the release is copied to; empty = none.
-        start_uri: Folder or address where generators are kept and GAN training starts; needs `split_uri`, because a
-            split that is made anew tests with images that have trained the kept generator; empty = none.
-        split_uri: Folder or address where the split is kept; empty = none.
-        pipeline_root: Folder or address of the artifacts; empty = not tried.
-        gpu_count: GPUs that a step asks for, as text; "0" = none are looked for.
-        gpu_count_gan: GPUs that GAN training asks for, as text; as many as the larger of both are looked for.
-        backbone: Network of the classifiers: "small" or a name of keras.applications.
-        weights: "none", "imagenet", or path or address of a `.weights.h5` file.
-        unchanged: What follows where data, settings and version are those of the last verdict, whose run left nothing
-            to be done: "stop" or "run".
+        settings: Parameters of the pipeline, one `name=value` per line; the others have the pipeline's defaults. URIs,
+            weights and GPUs are checked where a line names them, such as `report_uri=gs://bucket/reports`,
+            `classifier_weights=imagenet` and `gpu_count=1`.
+        pipeline_root: URI or folder of the artifacts; empty = not checked.
 
     Returns:
-        Whether to go on, the version of the data, the keys made of it, and a sentence.
+        Whether to run, the version of the data, the keys made of it, and a sentence.
 
     Raises:
-        PreflightError: A check failed; the text tells what was expected, what was found and what to do, for each.
-        ValueError: `unchanged` is another word.
-        FileExistsError: `report` holds something already.
+        PreflightError: A check failed; the message lists for each what was expected, what was found and what to do.
+        FileExistsError: `report` is not empty.
     """
-    from regan.artifacts.output_folder import require_free, writing
+    from regan.artifacts.output_folder import atomic_folder, require_empty_output
     from regan.runs.checks import failed, text_table
     from regan.runs.settings import run_key, training_key
 
     started = time.perf_counter()
-    if unchanged not in ("stop", "run"):
-        raise ValueError(f"`unchanged` must be 'stop' or 'run'. Received unchanged={unchanged!r}.")
-    require_free(Path(report))
-    asked = _Asked(
-        source_uri=source_uri,
-        checkpoint_uri=checkpoint_uri,
-        report_uri=report_uri,
-        release_uri=release_uri,
-        start_uri=start_uri,
-        split_uri=split_uri,
-        pipeline_root=pipeline_root,
-        gpu_counts=(("gpu_count", gpu_count), ("gpu_count_gan", gpu_count_gan)),
-        backbone=backbone,
-        weights=weights,
-    )
-    given, checks, source, needed = _looked(asked, settings)
-    version = data_version or source.version
+    require_empty_output(Path(report))
+    given, values, checks, source, needed = _inspection(source_uri, settings, pipeline_root)
+    version = values["data_version"] or source.version
     key = run_key(version, given, __version__)
-    how = "given" if data_version else "from the listing of the source"
+    how = "given" if values["data_version"] else "from the listing of the source"
     checks.insert(0, _told("data version", f"{version or 'unknown'} ({how}), run key {key}"))
+    report_uri = values["report_uri"]
     last, told = _last_verdict(report_uri, checks)
     checks.append(told)
     for line in text_table(checks).splitlines():
         _LOG.info("%s", line)
     if failed(checks):
         raise PreflightError(_complaint(failed(checks)))
-    go, sentence = _decision(last, key, report_uri, unchanged, checks)
+    go, sentence = _decision(last, key, report_uri, values["data_unchanged"], checks)
     _LOG.info("%s", sentence)
-    base = checkpoint_uri.rstrip("/")
+    base = values["gpu_checkpoint_uri"].rstrip("/")
     found = Readiness(
         path=Path(report),
         go=go,
         data_version=version,
         run_key=key,
-        checkpoint_uri=f"{base}/{training_key(version, given)}" if checkpoint_uri else "",
+        checkpoint_uri=f"{base}/{training_key(version, given)}" if base else "",
         sentence=sentence,
     )
-    with writing(report) as folder:
+    with atomic_folder(report) as folder:
         _write(folder, found, checks, source, needed, time.perf_counter() - started)
     return found
 
 
-def _looked(asked: _Asked, text: str) -> "tuple[dict[str, str], list[Check], SourceFound, Bytes | None]":
-    """The settings, the table, what the source holds and the bytes needed; nothing is raised."""
+def _inspection(
+    source_uri: str, text: str, pipeline_root: str
+) -> "tuple[dict[str, str], dict[str, str], list[Check], SourceFound, Bytes | None]":
+    """Settings as they are named, all settings, the table, what the source holds and the bytes needed; never raises."""
     from regan.runs.address_checks import source_checks, write_checks
-    from regan.runs.settings import parsed, settings_checks
-    from regan.runs.weights_check import weights_check
+    from regan.runs.settings import complete, parsed, settings_checks
 
     try:
         given, wrong = parsed(text), []
     except ValueError as error:
         given, wrong = {}, [_failure("settings", "a line that cannot be read", "lines `name=value`", str(error))]
-    # A run that shall release is another than one that shall not; where to, is all the same.
-    given = given | {"release": "yes" if asked.release_uri else "no"}
-    kept = {"gan_start_uri": asked.start_uri, "data_split_uri": asked.split_uri}
-    checks, plan = settings_checks(given | {name: uri for name, uri in kept.items() if uri})
-    # Network and processes answer when they do: all are asked at once.
+    values = complete(given)
+    checks, plan = settings_checks(given)
+    # Network and processes take their time: all are asked at once.
     looks: list[Callable[[], Any]] = [
-        lambda: source_checks(asked.source_uri, plan),
-        lambda: weights_check(asked.weights, asked.backbone),
-        lambda: _gpus(asked.gpu_counts),
-        *(lambda names=names, uri=uri: write_checks(names, uri) for uri, names in _places(asked).items()),
+        lambda: source_checks(source_uri, plan),
+        lambda: _weights(given, values),
+        lambda: _gpus(values),
+        *(lambda names=names, uri=uri: write_checks(names, uri) for uri, names in _places(values, pipeline_root)),
     ]
     with ThreadPoolExecutor(len(looks)) as pool:
         source, weights, (gpus, gpu), *written = pool.map(lambda look: look(), looks)
-    costs, needed = _costs(asked, plan, source, gpu)
+    costs, needed = _costs(pipeline_root, plan, source, gpu)
     tried = [check for checks in written for check in checks]
-    return given, [*wrong, *checks, *source.checks, *gpus, *costs, *tried, weights], source, needed
+    return given, values, [*wrong, *checks, *source.checks, *gpus, *costs, *tried, weights], source, needed
 
 
-def _places(asked: _Asked) -> dict[str, list[str]]:
-    """Addresses that the run writes to, each with the names of the parameters that hold it."""
-    named = {
-        "pipeline_root": asked.pipeline_root,
-        "checkpoint_uri": asked.checkpoint_uri,
-        "report_uri": asked.report_uri,
-        "report_release_uri": asked.release_uri,
-        "gan_start_uri": asked.start_uri,
-        "data_split_uri": asked.split_uri,
-    }
+def _places(values: Mapping[str, str], pipeline_root: str) -> Iterable[tuple[str, list[str]]]:
+    """URIs that the run writes to, each with the names of the parameters that hold it."""
+    from regan.runs.parameters import PARAMETERS
+
+    named = {"pipeline_root": pipeline_root}
+    named |= {name: uri for name, uri in values.items() if name in PARAMETERS and PARAMETERS[name].is_uri}
     found: dict[str, list[str]] = {}
     for name, uri in named.items():
         if uri:
             found.setdefault(uri.rstrip("/") or uri, []).append(name)
-    return found
+    return found.items()
 
 
-def _gpus(gpu_counts: Sequence[tuple[str, str]]) -> "tuple[list[Check], str | None]":
+def _weights(given: Mapping[str, str], values: Mapping[str, str]) -> "Check":
+    from regan.runs.weights_check import weights_check
+
+    if "classifier_weights" not in given:
+        return _told("classifier weights", "not checked, because the settings do not name classifier_weights")
+    return weights_check(values["classifier_weights"], values["classifier_backbone"])
+
+
+def _gpus(values: Mapping[str, str]) -> "tuple[list[Check], str | None]":
     """The checks, and the name of the first GPU: empty where none is asked for, None where none was found."""
     from regan.runs.machine_checks import gpu_checks, look_for_gpus, shared_memory_check
 
-    wrong = [
-        _failure(name, repr(text), "a whole number as text", f'Set {name} to "0", "1", ...')
-        for name, text in gpu_counts
-        if not text.isascii() or not text.isdecimal() or len(text) > 4
-    ]
-    if wrong:
-        return [*wrong, shared_memory_check(False)], ""
-    count = max(int(text) for _, text in gpu_counts)
+    counts = [values[name] for name in ("gpu_count", "gpu_count_gan")]
+    # A text that is no number has failed among the settings already.
+    count = max(int(text) if text.isascii() and text.isdecimal() and len(text) <= 4 else 0 for text in counts)
     if not count:
-        return [_told("GPU", "not looked for, because gpu_count is 0"), shared_memory_check(False)], ""
+        why = "gpu_count is 0" if any(counts) else "the settings do not name gpu_count"
+        return [_told("GPU", f"not checked, because {why}"), shared_memory_check(False)], ""
     gpus = look_for_gpus()
     return [*gpu_checks(gpus, count), shared_memory_check(True)], gpus.names[0] if gpus.names else None
 
 
 def _costs(
-    asked: _Asked, plan: "Plan | None", source: "SourceFound", gpu: str | None
+    pipeline_root: str, plan: "Plan | None", source: "SourceFound", gpu: str | None
 ) -> "tuple[list[Check], Bytes | None]":
     from regan.runs.costs import cost_checks
     from regan.runs.machine_checks import disk_check, temporary_folder
@@ -231,10 +177,10 @@ def _costs(
 
     if plan is None:
         return [], None
-    costs, needed = cost_checks(plan, source.num_images, asked.backbone, gpu)
+    costs, needed = cost_checks(plan, source.num_images, gpu)
     disks = [disk_check("temporary disk", temporary_folder(), needed.largest_step, "the largest step")]
-    if asked.pipeline_root and not is_uri(asked.pipeline_root):
-        disks.append(disk_check("disk of pipeline_root", asked.pipeline_root, needed.total, "the whole run"))
+    if pipeline_root and not is_uri(pipeline_root):
+        disks.append(disk_check("disk of pipeline_root", pipeline_root, needed.total, "the whole run"))
     return [*costs, *disks], needed
 
 
@@ -244,9 +190,9 @@ def _last_verdict(report_uri: str, checks: "Sequence[Check]") -> "tuple[dict[str
 
     name = "last verdict"
     if not report_uri:
-        return {}, _told(name, "not looked for, because there is no report_uri")
+        return {}, _told(name, "not read, because the settings do not name report_uri")
     if any(check.name == "report_uri" and check.ok != "yes" for check in checks):
-        return {}, _told(name, "not looked for, because report_uri cannot be used")
+        return {}, _told(name, "not read, because report_uri cannot be used")
     try:
         found = last_verdict(report_uri)
     except (OSError, ValueError, ImportError, RuntimeError) as error:
@@ -269,11 +215,11 @@ def _decision(
     when, verdict = (one_line(str(last.get(name) or "unknown")) for name in ("date", "verdict"))
     same = f"Data, settings and version are those of the run of {when}, whose verdict was {verdict}"
     if unchanged == "run":
-        return "yes", f"{same}; it runs again, as asked by unchanged=run."
+        return "yes", f"{same}; it runs again, as data_unchanged=run asks."
     words = one_line(str(last.get("sentence") or "")).rstrip(".")
     return "no", (
         f"{same}{f' ({words})' if words else ''}: nothing is computed again. Its report lies at {report_uri}. "
-        "Set unchanged=run to run nevertheless."
+        "Set data_unchanged=run to run nevertheless."
     )
 
 

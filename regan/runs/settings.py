@@ -1,76 +1,20 @@
-"""The pipeline's parameters as the preflight reads them: parsed, checked, and turned into keys."""
+"""The parameters of one run as the preflight reads them: parsed, checked, and turned into keys."""
 
+import difflib
 import hashlib
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from regan.gan.configuration import PRESETS, GanConfig, configure
+from regan.common.errors import SettingError
+from regan.gan.configuration import GanConfig, configure
 from regan.runs.checks import Check
-from regan.runs.value_checks import start_check, value_checks
-
-# What GAN training computes depends on the data and on these parameters, its length aside: `gan_kimg` may be raised.
-READ_BY_TRAINING = (
-    "negative_class",
-    "positive_class",
-    "data_size",
-    "data_channels",
-    "data_mask_pattern",
-    "data_validation_fraction",
-    "data_seed",
-    "test_per_class",
-    "gan_preset",
-    "gan_augment",
-    "gan_precision",
-    "gan_mapping_layers",
-    "gan_seed",
-    "gan_start_uri",
-)
-DEFAULTS = {
-    "negative_class": "",
-    "positive_class": "",
-    "data_unchanged": "stop",
-    "data_split_uri": "",
-    "data_size": "256",
-    "data_channels": "1",
-    "data_mask_pattern": "*_mask*",
-    "data_validation_fraction": "0.1",
-    "data_seed": "0",
-    "test_per_class": "150",
-    "conditional": "true",
-    "rounds": "1",
-    "gan_preset": "config-e",
-    "gan_kimg": "0",
-    "gan_keep_snapshots": "25",
-    "gan_augment": "mirror",
-    "gan_precision": "float32",
-    "gan_mapping_layers": "0",
-    "gan_start_uri": "",
-    "gan_seed": "0",
-    "gan_features": "radiomic",
-    "gan_selection_images": "2000",
-    "gan_seeds": "1-25000",
-    "gan_truncation_psi": "1.6",
-    "classifier_backbone": "InceptionResNetV2",
-    "classifier_recipe": "standard",
-    "classifier_epochs": "50",
-    "classifier_batch_size": "32",
-    "classifier_seed": "0",
-    "classifier_filter_rule": "agreement",
-    "classifier_filter_confidence": "0.9",
-    "classifier_images_per_class": "0",
-    "report_features": "radiomic",
-    "report_max_memorised": "0.01",
-    "report_endpoint": "auc",
-    "report_margin": "0.05",
-}
-MOST_SEEDS = 10_000_000
+from regan.runs.parameter_row import Kind, Parameter, num_seeds
+from regan.runs.parameters import PARAMETERS
 
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?(e[+-]?\d+)?", re.IGNORECASE)
-# Ends of names whose values stay text: the class "1.0" is not the class "1".
-_TEXTS = ("negative_class", "positive_class", "_uri", "_title", "_pattern", "_version")
-_RANGE = re.compile(r"(\d{1,18})(?:-(\d{1,18}))?(?:\+\d{1,18})?(?::(\d{1,9})/(\d{1,9}))?")
+_SETTINGS = {name: row for name, row in PARAMETERS.items() if row.in_settings}
 
 
 @dataclass(frozen=True)
@@ -78,15 +22,16 @@ class Plan:
     """What the settings ask for.
 
     Attributes:
-        config: Of GAN training.
+        config: Configuration of GAN training.
         networks: 1 where one network learns both classes, 2 otherwise.
-        snapshots: Kept at most.
-        rounds: How often student and control go on with new images.
-        seeds: Synthetic images a class and round.
-        test_per_class: Test images a class.
-        negative_class: Class without the finding; empty = told by the source.
-        positive_class: Class with the finding.
-        mask_pattern: Names of lesion masks.
+        snapshots: Maximum number of snapshots kept.
+        rounds: Rounds in which student and control continue training.
+        seeds: Synthetic images of each class and round.
+        test_per_class: Test images of each class.
+        negative_class: Class without the finding; empty = from the source.
+        positive_class: Class with the finding; empty = from the source.
+        mask_pattern: Shell pattern for the names of lesion masks.
+        backbone: Backbone of the classifiers.
     """
 
     config: GanConfig
@@ -98,104 +43,134 @@ class Plan:
     negative_class: str
     positive_class: str
     mask_pattern: str
+    backbone: str
 
 
 def parsed(text: str) -> dict[str, str]:
-    """Lines `name=value` as a dictionary, each number in one spelling.
+    """Lines `name=value` as a dictionary, each value in one spelling.
 
     Raises:
-        ValueError: A line is none, or a name comes twice.
+        SettingError: A line has another form, or a name occurs twice.
     """
     found: dict[str, str] = {}
     for line in filter(str.strip, text.splitlines()):
         name, equals, value = line.partition("=")
         name = name.strip()
         if not equals or not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in found:
-            raise ValueError(
-                "`settings` must be lines `name=value`, each name once. "
-                f"Received the line {line.strip()[:80]!r}. Write one parameter in each line."
+            raise SettingError(
+                f"`settings` has a line that is not `name=value`, or a name twice: {line.strip()[:80]!r}. "
+                "Write each parameter once, on a line of its own."
             )
         found[name] = _canonical(name, value.strip())
     return found
 
 
 def spelled(values: Mapping[str, object]) -> dict[str, str]:
-    """Values of the pipeline's parameters as `parsed` would give them; lists and objects are no settings."""
-    return {name: _canonical(name, str(value)) for name, value in values.items() if not isinstance(value, list | dict)}
+    """Those of the pipeline's parameters that are settings, each value as `parsed` would return it."""
+    return {name: _canonical(name, str(value)) for name, value in values.items() if name in _SETTINGS}
+
+
+def complete(settings: Mapping[str, str]) -> dict[str, str]:
+    """Every setting: as it is named, or its default; a place that is not named is empty, and is not tried."""
+    defaults = {
+        name: "" if row.kind is Kind.PLACE else _canonical(name, str(row.default)) for name, row in _SETTINGS.items()
+    }
+    return defaults | dict(settings)
 
 
 def run_key(data_version: str, settings: Mapping[str, str], version: str) -> str:
-    """16 hexadecimal digits that stay as long as a run would compute the same."""
-    return _hash([data_version, dict(settings), version])
+    """16 hexadecimal digits that stay the same as long as a run would compute the same.
+
+    Args:
+        data_version: Version of the source.
+        settings: As `parsed` returns them; where the release goes does not count, but whether there is one does.
+        version: Version of regan.
+    """
+    values = complete(settings)
+    counted = {name: values[name] for name, row in _SETTINGS.items() if row.in_run_key}
+    return _hash([data_version, counted | {"release": "yes" if values["report_release_uri"] else "no"}, version])
 
 
 def training_key(data_version: str, settings: Mapping[str, str]) -> str:
-    """16 hexadecimal digits that stay as long as GAN training would go on from the same checkpoint."""
-    known = DEFAULTS | dict(settings)
-    return _hash([data_version, {name: known.get(name, "") for name in READ_BY_TRAINING}])
+    """16 hexadecimal digits that stay the same as long as GAN training would resume from the same checkpoint.
+
+    The length of training is not part of it, since `gan_kimg` may be raised.
+    """
+    values = complete(settings)
+    return _hash([data_version, {n: values[n] for n, row in _SETTINGS.items() if row.kind is Kind.TRAINING}])
 
 
 def settings_checks(settings: Mapping[str, str]) -> tuple[list[Check], Plan | None]:
-    """Whether the settings make sense together; no plan where one does not."""
-    values = DEFAULTS | dict(settings)
-    checks, numbers = value_checks(values)
-    start = start_check(values["gan_start_uri"], values["data_split_uri"])
-    checks += [start] if start else []
-    seeds = _seeds_check(values["gan_seeds"], checks)
-    config = None if any(check.ok == "no" for check in checks) else _config_check(values, numbers, checks)
+    """Whether the settings are valid and fit together; no plan where they do not."""
+    values = complete(settings)
+    checks = [_unknown(name) for name in settings if name not in _SETTINGS]
+    checks += [
+        _wrong(row, values[name])
+        for name, row in _SETTINGS.items()
+        if row.allowed and not row.allowed.allows(values[name]) and (name in settings or row.kind is not Kind.PLACE)
+    ]
+    checks += _contradictions(values)
+    config = None if checks else _config_check(values, checks)
     if config is None:
         return checks, None
     return checks, Plan(
         config=config,
-        networks=1 if values["conditional"].lower() in ("true", "1") else 2,
-        snapshots=int(numbers["gan_keep_snapshots"]),
-        rounds=int(numbers["rounds"]),
-        seeds=seeds,
-        test_per_class=int(numbers["test_per_class"]),
+        networks=1 if _is_conditional(values) else 2,
+        snapshots=int(values["gan_keep_snapshots"]),
+        rounds=int(values["rounds"]),
+        seeds=num_seeds(values["gan_seeds"]),
+        test_per_class=int(values["test_per_class"]),
         negative_class=values["negative_class"],
         positive_class=values["positive_class"],
         mask_pattern=values["data_mask_pattern"],
+        backbone=values["classifier_backbone"],
     )
 
 
-def _seeds_check(text: str, checks: list[Check]) -> int:
-    """Number of seeds, without making the list: a slip of the pen may name a billion."""
-    try:
-        matches = [_RANGE.fullmatch(part) for part in text.split(",")]
-        counts = [_length(match) for match in matches if match]
-    except ValueError:
-        counts = []
-    total = sum(counts)
-    good = bool(counts) and len(counts) == len(matches) and 1 <= total <= MOST_SEEDS and min(counts) > 0
-    expected = f"ranges of 1 to {MOST_SEEDS:,} seeds, such as 1-25000"
-    if not good:
-        checks.append(Check("gan_seeds", text, expected, "no", f"Set gan_seeds to {expected}."))
-    return total
+def _unknown(name: str) -> Check:
+    if name in PARAMETERS:
+        advice = f"Leave {name} out of the settings; it is given elsewhere, or not checked."
+        return Check(name, "a parameter that is not a setting", "settings of the pipeline", "no", advice)
+    near = difflib.get_close_matches(name, _SETTINGS, n=1)
+    advice = f"Did you mean {near[0]}?" if near else f"The settings are {', '.join(_SETTINGS)}."
+    return Check(name, "no parameter of the pipeline", "a parameter of the pipeline", "no", advice)
 
 
-def _length(match: re.Match[str]) -> int:
-    first, last = int(match[1]), int(match[2] or match[1])
-    part, parts = int(match[3] or 1), int(match[4] or 1)
-    count = last + 1 - first
-    if not 1 <= part <= parts <= count:
-        raise ValueError(f"no range: {match[0]}")
-    return count * part // parts - count * (part - 1) // parts
+def _wrong(row: Parameter, text: str) -> Check:
+    expected = row.allowed.expected if row.allowed else ""
+    return Check(row.name, text or "nothing", expected, "no", f"Set {row.name} to {expected}.")
 
 
-def _config_check(values: Mapping[str, str], numbers: Mapping[str, float], checks: list[Check]) -> GanConfig | None:
-    size, preset = int(numbers["data_size"]), values["gan_preset"]
-    labels = ("negative", "positive") if values["conditional"].lower() in ("true", "1") else ("one",)
+def _contradictions(values: Mapping[str, str]) -> list[Check]:
+    """Values that are valid alone and not together."""
+    checks = []
+    if values["gan_start_uri"] and not values["data_split_uri"]:
+        checks.append(
+            Check(
+                "gan_start_uri",
+                f"{values['gan_start_uri']} without data_split_uri",
+                "gan_start_uri needs data_split_uri: a new split would put images that trained the kept generator into "
+                "the test set",
+                "no",
+                "Set data_split_uri to a URI where the split is saved, or leave gan_start_uri empty.",
+            )
+        )
+    return checks
+
+
+def _config_check(values: Mapping[str, str], checks: list[Check]) -> GanConfig | None:
+    size, preset = int(values["data_size"]), values["gan_preset"]
     try:
         config = configure(
             preset,
             size=size,
-            channels=int(numbers["data_channels"]),
-            labels=labels,
-            kimg=numbers["gan_kimg"],
-            mapping_layers=int(numbers["gan_mapping_layers"]),
+            channels=int(values["data_channels"]),
+            labels=("negative", "positive") if _is_conditional(values) else ("one",),
+            kimg=float(values["gan_kimg"]),
+            mapping_layers=int(values["gan_mapping_layers"]),
         )
     except ValueError as error:
-        expected = f"a preset ({', '.join(PRESETS)}) and a size that is a power of two from 32 to 1024"
+        expected = "a configuration that can be trained"
         checks.append(Check("GAN settings", f"{preset} at {size} pixels", expected, "no", str(error)))
         return None
     length = f"{config.kimg:,.10g} kimg, {config.channels} channel{'s' * (config.channels > 1)}"
@@ -203,9 +178,16 @@ def _config_check(values: Mapping[str, str], numbers: Mapping[str, float], check
     return config
 
 
+def _is_conditional(values: Mapping[str, str]) -> bool:
+    return values["conditional"] == "True"
+
+
 def _canonical(name: str, value: str) -> str:
-    """`256.0` as `256`: a pipeline passes the same number in either spelling."""
-    if name.endswith(_TEXTS) or not _NUMBER.fullmatch(value):
+    """One spelling of each value: `256.0` and `1e2` are numbers that a pipeline may pass, `01.0` may be a class."""
+    kind = PARAMETERS[name].type if name in PARAMETERS else str
+    if kind is bool:
+        return value.capitalize()
+    if kind is str or not _NUMBER.fullmatch(value):
         return value
     number = float(value)
     return str(int(number)) if number.is_integer() and abs(number) < 2**53 else repr(number)

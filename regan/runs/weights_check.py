@@ -1,4 +1,4 @@
-"""Where a classifier's first weights come from, and whether they can be had."""
+"""Whether the initial weights of the classifiers are available, and which they are."""
 
 import os
 import re
@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from regan.common.errors import WrongArtifactError
 from regan.common.files import file_hash
 from regan.common.text import one_line
 from regan.runs.checks import Check
@@ -14,23 +15,29 @@ from regan.storage import fetch, is_uri, list_files
 
 KERAS_WEIGHTS = "https://storage.googleapis.com/tensorflow/keras-applications/"  # where keras.applications downloads
 _NAME = "classifier weights"
-_ADVICE = "Set classifier_weights=none, or to the path or address of a .weights.h5 file of the backbone"
+_ADVICE = "Set classifier_weights=none, or to the path or URI of a .weights.h5 file of the backbone"
 
 
 def weights_check(weights: str, backbone: str, *, host: str = KERAS_WEIGHTS, seconds: float = 5.0) -> Check:
-    """Whether the weights that a classifier starts from can be had, and which they are.
+    """Whether the initial weights of a classifier are available, and which they are.
 
     Args:
-        weights: "none", "imagenet", a path, or a gs:// or s3:// address of a file.
-        backbone: Whose weights.
-        host: Who must answer where Keras has to download them.
-        seconds: How long it may take to.
+        weights: "none", "imagenet", or the path or URI (gs://, s3://) of a file.
+        backbone: Backbone that they belong to.
+        host: URL that must answer where Keras has to download them.
+        seconds: Timeout for its answer, seconds.
     """
     if weights == "none":
         return Check(_NAME, "none: training starts from random weights", "", "yes")
     if backbone == "small":
-        advice = "Set classifier_weights=none, or name another backbone."
-        return Check(_NAME, f"{weights} for the backbone small", "none, the only ones that it has", "no", advice)
+        advice = "Set classifier_weights=none, or set classifier_backbone to another network."
+        return Check(
+            _NAME,
+            f"{weights} for the backbone small",
+            "none: the backbone small has no pretrained weights",
+            "no",
+            advice,
+        )
     if weights == "imagenet":
         return _imagenet_check(backbone, host, seconds)
     return _file_check(weights)
@@ -39,28 +46,30 @@ def weights_check(weights: str, backbone: str, *, host: str = KERAS_WEIGHTS, sec
 def _imagenet_check(backbone: str, host: str, seconds: float) -> Check:
     cached = _cached(backbone)
     if cached is not None:
-        return Check(_NAME, f"{cached.name} in the cache of Keras, {_identity(cached)}", "", "yes")
-    expected = f"an answer of {host.split('/')[2]} within {seconds:g} s, or the file in {_cache()}"
+        return Check(_NAME, f"{cached.name} in Keras' cache, {_identity(cached)}", "", "yes")
+    expected = f"an answer from {host.split('/')[2]} within {seconds:g} s, or the file in {_cache()}"
     try:
         request = urllib.request.Request(host, method="HEAD")
         with urllib.request.urlopen(request, timeout=seconds) as answer:
             status = answer.status
     except urllib.error.HTTPError as error:
-        status = error.code  # the root of a bucket need not be a page: any answer below 500 shows that there is a way
+        status = (
+            error.code
+        )  # the root of a bucket need not be a page: any answer below 500 shows that the host is reachable
     except (OSError, ValueError) as error:
         reason = one_line(str(getattr(error, "reason", error)))
         return Check(_NAME, f"imagenet, but {host} does not answer: {reason}", expected, "no", f"{_ADVICE}.")
     if status >= 500 or status == 407:
         return Check(_NAME, f"imagenet, but {host} answers with {status}", expected, "no", f"{_ADVICE}.")
-    return Check(_NAME, f"imagenet, to be downloaded: the host answers ({status})", expected, "yes")
+    return Check(_NAME, f"imagenet, to be downloaded; the host answers with {status}", expected, "yes")
 
 
 def _file_check(weights: str) -> Check:
-    expected = "a file that can be read"
+    expected = "a readable file"
     try:
         files = list_files(weights)
         if len(files) != 1 or (not is_uri(weights) and not Path(weights).is_file()):
-            raise ValueError("it is a folder")
+            raise WrongArtifactError("a folder, not a file")
         with tempfile.TemporaryDirectory() as folder:
             path = fetch(weights, folder) if is_uri(weights) else Path(weights)
             return Check(_NAME, f"{path.name}, {_identity(path)}", expected, "yes")
@@ -73,7 +82,7 @@ def _cache() -> Path:
 
 
 def _cached(backbone: str) -> Path | None:
-    """The file of Keras' cache with the weights without a head; its names differ in signs and spaces alone."""
+    """The file in Keras' cache with the weights without a head; names differ only in punctuation and case."""
     wanted = re.compile(rf"{_letters(backbone)}(?!v\d).*notop")
     try:
         found = sorted(path for path in _cache().iterdir() if path.suffix == ".h5" and path.is_file())

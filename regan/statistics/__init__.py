@@ -1,1 +1,1 @@
-"""How sure we are: tests and intervals for classifiers that answered the same images. Arrays in, small results out."""
+"""Paired tests and confidence intervals for classifiers on the same images. Arrays in, small results out."""

@@ -1,4 +1,4 @@
-"""Paired bootstrap of a difference, drawn by group within strata, for data whose pairs are not independent."""
+"""Paired bootstrap of a difference, resampled by group within strata, for data whose pairs are not independent."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,18 +11,21 @@ from regan.statistics.proportions import Interval, normal_quantile
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """An estimate, its percentile interval and the draws it comes from, float64 `(num_draws,)`."""
+    """An estimate with its percentile interval, and the bootstrap values behind it, `draws`, float64 `(num_draws,)`."""
 
     interval: Interval
     draws: np.ndarray
 
     def tail(self, value: float) -> float:
-        """Share of draws at or below `value`, counting the data themselves once, so never 0: a one-sided p-value."""
+        """One-sided p-value: share of draws at or below `value`.
+
+        The data themselves count as one more draw, so it is never 0 (Davison and Hinkley 1997, section 4.2).
+        """
         return float((1 + np.sum(self.draws <= value)) / (1 + len(self.draws)))
 
     @property
     def p(self) -> float:
-        """Two-sided p-value of "the difference is 0"."""
+        """Two-sided p-value of the hypothesis that the difference is 0."""
         upper = float((1 + np.sum(self.draws >= 0)) / (1 + len(self.draws)))
         return min(1.0, 2 * min(self.tail(0.0), upper))
 
@@ -36,23 +39,24 @@ def paired_bootstrap(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Bootstrap:
-    """Resample whole groups within strata and measure a paired statistic on each draw.
+    """Resample whole groups within strata and compute a paired statistic on each draw.
 
-    Groups whose images are all positive, all negative, or mixed form the strata, so that every draw keeps both classes.
+    The strata are the groups with only positive, only negative, and mixed images, so that every draw keeps both
+    classes.
 
     Args:
-        statistic: Takes the row numbers of a draw, int `(m,)`, and gives the (paired) value on these rows.
-        labels: bool `(n,)`, True for positive.
-        groups: `(n,)`, the group of each row; an empty string is a group of its own.
+        statistic: Function from the row numbers of a draw, int `(m,)`, to the (paired) value on these rows.
+        labels: True labels, bool `(n,)`, True for positive.
+        groups: Group of each row, str `(n,)`; an empty string is a group of its own.
         num_draws: Number of draws, at least 100.
-        confidence: Two-sided level of the percentile interval.
-        seed: Same seed, same draws.
+        confidence: Two-sided confidence level of the percentile interval.
+        seed: Seed of the draws.
 
     Returns:
-        The value on all rows with its percentile interval, and the draws.
+        The value on all rows with its percentile interval, and the values of the draws.
 
     Raises:
-        ValueError: The lengths differ or there are too few draws.
+        ValueError: The lengths differ, or there are too few draws.
 
     References:
         Efron and Tibshirani, An introduction to the bootstrap (1993), chapter 13; Davison and Hinkley (1997), section
@@ -65,8 +69,9 @@ def paired_bootstrap(
     generator = np.random.default_rng(seed)
     draws = np.empty(num_draws)
     for draw in range(num_draws):
-        picked = [group for stratum in strata for group in _redraw(stratum, generator)]
-        draws[draw] = statistic(np.concatenate(picked))
+        groups_of_draw = [group for stratum in strata for group in _redraw(stratum, generator)]
+        draws[draw] = statistic(np.concatenate(groups_of_draw))
+    # Percentile interval: it needs no standard error, and stays within the range of the statistic.
     tail = (1 - confidence) / 2
     lower, upper = np.quantile(draws, [tail, 1 - tail])
     return Bootstrap(Interval(float(statistic(np.arange(np.size(labels)))), float(lower), float(upper)), draws)
@@ -74,11 +79,15 @@ def paired_bootstrap(
 
 def _strata(labels: np.ndarray, groups: np.ndarray) -> list[list[np.ndarray]]:
     if labels.ndim != 1 or labels.shape != groups.shape:
-        raise ValueError(f"Labels and groups must be flat and as long. Received {labels.shape} and {groups.shape}.")
+        raise ValueError(
+            f"Labels and groups must be flat and of one length. Received {labels.shape} and {groups.shape}."
+        )
+    # A name for each row without a group; the zero byte cannot occur in the name of a real one.
     names = np.where(groups == "", [f"\0{row}" for row in range(len(groups))], groups)
     _, number = np.unique(names, return_inverse=True)
     order = np.argsort(number, kind="stable")
     members = np.split(order, np.flatnonzero(np.diff(number[order])) + 1)
+    # (any positive, all positive): negative, mixed and positive groups.
     strata: dict[tuple[bool, bool], list[np.ndarray]] = {}
     for rows in members:
         strata.setdefault((bool(labels[rows].any()), bool(labels[rows].all())), []).append(rows)

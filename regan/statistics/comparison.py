@@ -1,31 +1,31 @@
-"""One candidate against one reference on the same test images: every test, every interval, one verdict."""
+"""Comparison of a candidate with a reference on the same test images: all tests and intervals, and one verdict."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from scipy import stats
 
+from regan.common.errors import SettingError, TooFewImagesError
 from regan.statistics.bootstrap import paired_bootstrap
 from regan.statistics.calibration import brier, calibration_error
 from regan.statistics.delong import NO_ERROR, auc, auc_interval, delong
+from regan.statistics.endpoints import ENDPOINTS, Endpoint
 from regan.statistics.mcnemar import exact_mcnemar, midp_mcnemar
 from regan.statistics.paired import PairedTable, noninferiority_test, paired_table, tango_interval
 from regan.statistics.predictions import Predictions, pair_predictions
-from regan.statistics.proportions import Interval, recovered_deviate, wilson
+from regan.statistics.proportions import Interval, deviate_from_interval, wilson
 from regan.statistics.verdict import Outcome, require_margin, sentence, verdict
 
-Endpoint = Literal["auc", "accuracy", "sensitivity", "specificity"]
-ENDPOINTS: tuple[Endpoint, ...] = get_args(Endpoint)
 TITLES = {"auc": "AUC", "accuracy": "accuracy", "sensitivity": "sensitivity", "specificity": "specificity"}
-NUM_DRAWS = 2000  # of the bootstrap over groups
+NUM_DRAWS = 2000  # of the bootstrap over groups; the 2.5 % quantile is then the 50th smallest value
 RECOVERED = "square-and-add of the two AUC intervals"
 WIDENED = "interval over images, widened by images per group"
 
 
 @dataclass(frozen=True)
 class Performance:
-    """How one classifier did on the test set: confusion counts, and figures with 95 % intervals."""
+    """Performance of one classifier on the test set: confusion counts, and figures with 95 % confidence intervals."""
 
     true_positive: int
     false_negative: int
@@ -41,7 +41,7 @@ class Performance:
 
 @dataclass(frozen=True)
 class Difference:
-    """Candidate minus reference for one endpoint, with what it means for the margin."""
+    """Candidate minus reference for one endpoint, with its outcome for the non-inferiority margin."""
 
     endpoint: Endpoint
     interval: Interval
@@ -57,18 +57,18 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything that a report says about two classifiers that answered the same images.
+    """Results of a comparison of two classifiers on the same images.
 
     Attributes:
-        endpoint, margin: What was declared before the run.
+        endpoint, margin: Primary endpoint and non-inferiority margin, declared before the run.
         verdict: "superior", "non-inferior", "inferior" or "inconclusive".
         sentence: The verdict in plain words.
-        difference, lower, upper: Candidate minus reference at the endpoint, with its 95 % interval.
-        p, p_noninferiority: Two-sided p of no difference; one-sided p of a loss of the margin or more.
-        unit: "image", or "group" where a group has several images and the bootstrap over groups decides.
-        candidate, reference: Each classifier alone.
-        differences: One for each endpoint, the declared one first.
-        notes: What a careful reader must know beside the numbers.
+        difference, lower, upper: Candidate minus reference at the endpoint, with its 95 % confidence interval.
+        p, p_noninferiority: Two-sided p-value of no difference; one-sided p-value of a loss of the margin or more.
+        unit: "image", or "group" if groups have several images and the bootstrap over groups is used.
+        candidate, reference: Performance of each classifier.
+        differences: One for each endpoint, the primary one first.
+        notes: Caveats.
     """
 
     endpoint: Endpoint
@@ -93,11 +93,11 @@ class Comparison:
     notes: tuple[str, ...]
 
     def tests(self) -> list[dict[str, Any]]:
-        """Rows `{name, value, lower, upper, p, method}` for the table of tests, the declared endpoint first."""
+        """Return rows `{name, value, lower, upper, p, method}` of the table of tests, the primary endpoint first."""
         return [row for difference in self.differences for row in _test_rows(difference, self.margin)]
 
     def measures(self) -> list[dict[str, Any]]:
-        """Rows `{classifier, measure, value, lower, upper}`: each classifier alone, with 95 % intervals."""
+        """Return rows `{classifier, measure, value, lower, upper}`: each classifier, with 95 % confidence intervals."""
         return [
             {
                 "classifier": name,
@@ -112,7 +112,7 @@ class Comparison:
         ]
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as nested dictionaries, lists and numbers, for JSON."""
+        """Return the comparison as nested dictionaries, lists and numbers, for JSON."""
         return asdict(self) | {"tests": self.tests()}
 
 
@@ -125,29 +125,32 @@ def compare_predictions(
     names: tuple[str, str] = ("candidate", "reference"),
     seed: int = 0,
 ) -> Comparison:
-    """Compare two classifiers that answered the same test images.
+    """Compare two classifiers on the same test images.
 
-    Pairs are joined by pixel hash. AUC: DeLong, or square-and-add of the two single intervals where its error is 0 or
-    an AUC is 0 or 1. Accuracy, sensitivity and specificity: Tango's interval, the score test for non-inferiority and
-    mid-p McNemar. Where a group has several images, the pairs are not independent and the bootstrap over groups gives
-    all intervals of differences; where all its draws agree, the interval over images is widened instead.
+    Predictions are paired by pixel hash. AUC: DeLong, or square-and-add of the two single intervals if its standard
+    error is 0 or an AUC is 0 or 1. Accuracy, sensitivity and specificity: Tango's interval, the score test for
+    non-inferiority, and mid-p McNemar. If groups have several images, pairs are not independent, and the bootstrap over
+    groups gives all intervals of differences; if all its draws agree, the interval over images is widened instead.
 
     Args:
-        candidate: Predictions of the classifier on trial (the student).
-        reference: Predictions of the one it is measured against (the teacher).
+        candidate: Predictions of the candidate (the student).
+        reference: Predictions of the reference (the teacher).
         endpoint: The one primary endpoint, declared before the run.
-        margin: Largest loss at the endpoint that would be accepted, between 0 and 1, declared before the run.
-        names: What the sentence calls the two.
-        seed: Of the bootstrap over groups.
+        margin: Non-inferiority margin: largest acceptable loss at the endpoint, between 0 and 1, declared before the
+            run.
+        names: Names of the two classifiers in the sentence.
+        seed: Seed of the bootstrap over groups.
 
     Returns:
-        The comparison, candidate minus reference throughout.
+        The comparison; every difference is candidate minus reference.
 
     Raises:
-        ValueError: The images differ, a class has fewer than two of them, or an argument is out of range.
+        SettingError: The endpoint or the margin is not allowed.
+        WrongArtifactError: The predictions are not about the same images.
+        TooFewImagesError: A class has fewer than two images.
     """
     if endpoint not in ENDPOINTS:
-        raise ValueError(f"`endpoint` must be one of {', '.join(ENDPOINTS)}. Received endpoint={endpoint!r}.")
+        raise SettingError(f"`endpoint` must be one of {', '.join(ENDPOINTS)}. Received endpoint={endpoint!r}.")
     require_margin(margin)
     first, second = pair_predictions(candidate, reference)
     _require_both_classes(first)
@@ -182,7 +185,7 @@ def compare_predictions(
 
 
 def performance(predictions: Predictions) -> Performance:
-    """Confusion counts and figures of one classifier; Wilson intervals, and the logit interval of the AUC."""
+    """Compute confusion counts and figures of one classifier: Wilson intervals, and the logit interval of the AUC."""
     truth, decided = predictions.label, predictions.predicted
     hits, misses = int(np.sum(truth & decided)), int(np.sum(truth & ~decided))
     clear, false_alarms = int(np.sum(~truth & ~decided)), int(np.sum(~truth & decided))
@@ -218,6 +221,7 @@ def _difference(
         outcome=judged.outcome,
         measurably_worse=judged.measurably_worse,
         p=p,
+        # No exact test where pairs within a group depend on each other.
         p_exact=None if table is None or grouped else exact_mcnemar(table),
         p_noninferiority=p_noninferiority,
         num_images=len(rows),
@@ -227,6 +231,7 @@ def _difference(
 
 
 def _rows(label: np.ndarray, endpoint: Endpoint) -> np.ndarray:
+    # Sensitivity is the accuracy on positive images, specificity that on negative ones.
     wanted = {"sensitivity": label, "specificity": ~label}.get(endpoint, np.ones(len(label), bool))
     return np.flatnonzero(wanted)
 
@@ -253,14 +258,16 @@ def _by_group(
 
     drawn = paired_bootstrap(statistic, candidate.label[rows], candidate.group[rows], num_draws=NUM_DRAWS, seed=seed)
     if drawn.interval.upper - drawn.interval.lower < NO_ERROR:
-        return _widened(candidate, reference, endpoint, margin)
+        return _widen(candidate, reference, endpoint, margin)
     return drawn.interval, drawn.p, drawn.tail(-margin), f"paired bootstrap over groups, {NUM_DRAWS} draws"
 
 
-def _widened(
+def _widen(
     candidate: Predictions, reference: Predictions, endpoint: Endpoint, margin: float
 ) -> tuple[Interval, float, float, str]:
-    # Every draw gave one difference. The interval over images has a width, but counts images of a group as separate.
+    # All draws gave the same difference, so the bootstrap interval has no width. The interval over images has one, but
+    # counts images of a group as independent. Images per group bound the design effect of the variance; applied to the
+    # width, they are conservative.
     rows = _rows(candidate.label, endpoint)
     if endpoint == "auc":
         plain = _by_delong(candidate, reference, margin)[0]
@@ -269,8 +276,9 @@ def _widened(
     factor, value = len(rows) / _count_units(candidate.group[rows]), plain.estimate
     lower, upper = value - factor * (value - plain.lower), value + factor * (plain.upper - value)
     interval = Interval(value, max(-1.0, lower), min(1.0, upper))
-    p = float(2 * stats.norm.sf(abs(recovered_deviate(interval, 0.0))))
-    return interval, p, float(stats.norm.sf(recovered_deviate(interval, -margin))), WIDENED
+    # p-values that agree with the widened interval: below .05 exactly if it excludes 0.
+    p = float(2 * stats.norm.sf(abs(deviate_from_interval(interval, 0.0))))
+    return interval, p, float(stats.norm.sf(deviate_from_interval(interval, -margin))), WIDENED
 
 
 def _auc_difference(candidate: Predictions, reference: Predictions, rows: np.ndarray) -> float:
@@ -285,13 +293,14 @@ def _share_difference(candidate: Predictions, reference: Predictions, rows: np.n
 def _require_both_classes(predictions: Predictions) -> None:
     num_positive = int(predictions.label.sum())
     if min(num_positive, len(predictions) - num_positive) < 2:
-        raise ValueError(
-            "A comparison needs at least two test images of each class. "
+        raise TooFewImagesError(
+            "There are too few test images for a comparison: at least two of each class are needed. "
             f"Received {num_positive} of {predictions.positive_class} and {len(predictions) - num_positive} others."
         )
 
 
 def _count_units(groups: np.ndarray) -> int:
+    # Every image without a group is a unit of its own.
     return int(np.sum(groups == "")) + len(set(groups[groups != ""].tolist()))
 
 
@@ -306,33 +315,35 @@ def _sentence(
     values = [getattr(one, main.endpoint).estimate for one in performances]
     measure = f"{TITLES[main.endpoint]} ({values[0]:.3f} against {values[1]:.3f})"
     text = sentence(main.interval, margin, measure=measure, names=names)
+    # A missed finding is the costliest error, and an AUC may hide a loss of sensitivity at the fixed threshold.
     sensitivity = next(one for one in differences if one.endpoint == "sensitivity")
     if main.endpoint == "sensitivity" or sensitivity.outcome != "inferior":
         return text
     return text + (
         f" Sensitivity taken alone is inferior: the {names[0]} misses {performances[0].false_negative} of "
         f"{sensitivity.num_images} {positive_class} images, the {names[1]} {performances[1].false_negative} "
-        f"(difference {sensitivity.interval.estimate:+.3f}, 95 % interval {sensitivity.interval.lower:+.3f} to "
-        f"{sensitivity.interval.upper:+.3f})."
+        f"(difference {sensitivity.interval.estimate:+.3f}, 95 % confidence interval "
+        f"{sensitivity.interval.lower:+.3f} to {sensitivity.interval.upper:+.3f})."
     )
 
 
 def _notes(main: Difference, grouped: bool, num_images: int, num_units: int) -> tuple[str, ...]:
-    notes = ["A p-value above 0.05 means that no difference was shown, never that the two are the same."]
+    notes = ["A p-value above 0.05 means that no difference was shown, never that the two classifiers are the same."]
     if grouped:
         notes.append(
-            f"The {num_images} test images are of {num_units} groups, so images are not independent: the bootstrap "
-            "over groups gives the intervals of differences, while those of each classifier alone count images."
+            f"The {num_images} test images belong to {num_units} groups, so images are not independent. The bootstrap "
+            "over groups gives the intervals of differences; the intervals of each classifier alone count images."
         )
     if main.method == RECOVERED:
         notes.append(
-            "An AUC is exactly 0 or 1, or DeLong's estimate is 0: the error of the difference cannot be estimated from "
-            "these images. The interval joins those of the two AUCs, and the p-values follow from it."
+            "An AUC is exactly 0 or 1, or DeLong's standard error is 0, so the standard error of the difference cannot "
+            "be estimated from these images. The interval combines those of the two AUCs, and the p-values follow from "
+            "it."
         )
     if main.method == WIDENED:
         notes.append(
-            "Every draw of the bootstrap over groups gave the same difference, so its error cannot be estimated. The "
-            "interval is that over images, widened by the images per group, and the p-values follow from it."
+            "All draws of the bootstrap over groups gave the same difference, so its standard error cannot be "
+            "estimated. The interval is that over images, widened by the images per group; the p-values follow from it."
         )
     return tuple(notes)
 

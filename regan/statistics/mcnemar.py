@@ -1,4 +1,4 @@
-"""Tests of "the classifiers are right equally often" on the same images, for two of them and for several.
+"""McNemar's test, Cochran's Q and Holm's correction: are classifiers correct equally often on the same images?
 
 `asymptotic_mcnemar` and `marginal_range` serve the re-analysis of published results; today only tests call them.
 """
@@ -25,7 +25,7 @@ class ChiSquared:
 
 @dataclass(frozen=True)
 class ClassCounts:
-    """How many images of each class a classifier found: its confusion matrix by marginals."""
+    """Confusion matrix of a classifier: counts of each class."""
 
     true_positive: int
     false_negative: int
@@ -35,7 +35,7 @@ class ClassCounts:
 
 @dataclass(frozen=True)
 class Range:
-    """Smallest and largest value that is possible."""
+    """Smallest and largest possible value."""
 
     smallest: float
     largest: float
@@ -59,9 +59,9 @@ def exact_mcnemar(table: PairedTable) -> float:
 
 
 def midp_mcnemar(table: PairedTable) -> float:
-    """Two-sided mid-p McNemar p-value: the exact one less the probability of the observed table.
+    """Two-sided mid-p McNemar p-value: the exact one minus the probability of the observed table.
 
-    It keeps the type I error near the nominal level, where the exact test stays far below it.
+    Its type I error is near the nominal level; that of the exact test is far below it.
 
     Args:
         table: The four counts; only the discordant ones matter.
@@ -77,6 +77,8 @@ def midp_mcnemar(table: PairedTable) -> float:
     if discordant == 0:
         return 1.0
     observed = stats.binom.pmf(fewer, discordant, 0.5)
+    # Half the probability of the tables as extreme as the observed one is subtracted from the exact p-value: of two
+    # mirrored tables, or for b = c of one, since that table is its own mirror image.
     if 2 * fewer == discordant:
         return float(1 - observed / 2)
     return float(2 * stats.binom.cdf(fewer, discordant, 0.5) - observed)
@@ -87,7 +89,7 @@ def asymptotic_mcnemar(table: PairedTable, *, continuity: bool = False) -> ChiSq
 
     Args:
         table: The four counts; only the discordant ones matter.
-        continuity: Take Edwards' continuity correction off the difference.
+        continuity: Apply Edwards' continuity correction.
 
     Returns:
         Statistic and p-value; 0 and 1 when no pair is discordant.
@@ -100,10 +102,10 @@ def asymptotic_mcnemar(table: PairedTable, *, continuity: bool = False) -> ChiSq
 
 
 def cochrans_q(right: ArrayLike) -> ChiSquared:
-    """Cochran's Q: are several classifiers right equally often?
+    """Cochran's Q test: are several classifiers correct equally often?
 
     Args:
-        right: bool `(n, k)`, one row an image, one column a classifier, k at least 2.
+        right: bool `(n, k)`, one row per image, one column per classifier, k at least 2.
 
     Returns:
         Statistic with `k - 1` degrees of freedom, and p-value; 0 and 1 when every row is constant.
@@ -113,7 +115,10 @@ def cochrans_q(right: ArrayLike) -> ChiSquared:
     """
     answers = np.asarray(right, int)
     if answers.ndim != 2 or answers.shape[1] < 2 or answers.shape[0] < 1:
-        raise ValueError(f"`right` must have one row an image, two or more columns. Received shape {answers.shape}.")
+        raise ValueError(
+            f"`right` must have one row per image and two or more columns. Received shape {answers.shape}."
+        )
+    # Without a discordant row the statistic is 0 / 0.
     if np.all(answers == answers[:, :1]):
         return ChiSquared(0.0, 1.0)
     result = _cochrans_q(answers)
@@ -121,7 +126,13 @@ def cochrans_q(right: ArrayLike) -> ChiSquared:
 
 
 def holm(p_values: ArrayLike) -> np.ndarray:
-    """p-values adjusted for their number by Holm's step-down rule, float64 in the order given.
+    """Adjust p-values for multiple testing by Holm's step-down procedure.
+
+    Args:
+        p_values: float64 `(k,)`, 0 to 1.
+
+    Returns:
+        Adjusted p-values, float64 `(k,)`, in the same order.
 
     References:
         Holm, A simple sequentially rejective multiple test procedure, Scand. J. Stat. 6 (1979).
@@ -132,8 +143,9 @@ def holm(p_values: ArrayLike) -> np.ndarray:
 def marginal_range(candidate: ClassCounts, reference: ClassCounts) -> Range:
     """Smallest and largest exact McNemar p-value over all pairings that two published confusion matrices allow.
 
-    A publication that gives only the two matrices does not say which images both found. Within a class, "only the
-    reference right" ranges over an interval; the class totals fix "only the candidate right" from it.
+    A publication with only the two matrices does not say on which images both classifiers were correct. Within a class,
+    the number of images with only the reference correct ranges over an interval; with the totals of the class it
+    determines the number with only the candidate correct.
 
     Args:
         candidate: The candidate's matrix.
@@ -148,6 +160,7 @@ def marginal_range(candidate: ClassCounts, reference: ClassCounts) -> Range:
     positives = (candidate.true_positive, candidate.false_negative, reference.true_positive, reference.false_negative)
     negatives = (candidate.true_negative, candidate.false_positive, reference.true_negative, reference.false_positive)
     only_reference = [_possible_only_reference(*positives), _possible_only_reference(*negatives)]
+    # b - c is fixed by the marginals, so c alone gives b, and with it the table.
     lead = sum(right - other for right, other in ((positives[0], positives[2]), (negatives[0], negatives[2])))
     total = sum(positives[:2]) + sum(negatives[:2])
     p_values = [
@@ -160,7 +173,7 @@ def marginal_range(candidate: ClassCounts, reference: ClassCounts) -> Range:
 def _possible_only_reference(right: int, wrong: int, reference_right: int, reference_wrong: int) -> Sequence[int]:
     if right + wrong != reference_right + reference_wrong or right + wrong < 1:
         raise ValueError(
-            "Both confusion matrices must describe the same images, so each class has one total. "
-            f"Received {right + wrong} and {reference_right + reference_wrong} images of a class."
+            "The two confusion matrices differ in the number of images of a class, so they are not about the same "
+            f"images. Received {right + wrong} and {reference_right + reference_wrong}."
         )
     return range(max(0, reference_right - right), min(wrong, reference_right) + 1)

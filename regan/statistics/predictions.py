@@ -1,4 +1,4 @@
-"""The table of a classifier's answers, and joining two of them image by image."""
+"""Table of a classifier's predictions, and pairing of two tables by image."""
 
 import csv
 from collections import Counter
@@ -7,22 +7,27 @@ from pathlib import Path
 
 import numpy as np
 
+from regan.common.errors import CorruptFileError, NoFilesError, WrongArtifactError
+
 FILE = "predictions.csv"
 COLUMNS = ("sha256", "group", "label", "probability", "predicted", "positive_class")
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What one classifier said about each image of a test set.
+    """Predictions of one classifier for each image of a test set.
 
     Attributes:
-        sha256: Pixel hash of each image, str `(n,)`; no image stands twice.
-        group: Patient or duplicate group of each image, str `(n,)`, "" where there is none.
-        label: bool `(n,)`, True where the image is of the positive class.
-        probability: float64 `(n,)`, the classifier's probability of the positive class, 0 to 1.
-        predicted: bool `(n,)`, True where the classifier decided for the positive class (by its own threshold).
-        positive_class: Name of the positive class, the finding that sensitivity counts.
+        sha256: Pixel hash of each image, str `(n,)`, without repeats.
+        group: Patient or duplicate group of each image, str `(n,)`, "" = no group.
+        label: True label, bool `(n,)`, True for the positive class.
+        probability: Probability of the positive class, float64 `(n,)`, 0 to 1.
+        predicted: Decision at the classifier's threshold, bool `(n,)`, True for the positive class.
+        positive_class: Name of the positive class, which sensitivity is about.
         negative_class: Name of the other class.
+
+    Raises:
+        ValueError: The columns differ in length or are empty, a probability is out of range, or an image is repeated.
     """
 
     sha256: np.ndarray
@@ -41,12 +46,12 @@ class Predictions:
                 f"Predictions need at least one image and columns of one length. Received shapes {shapes}."
             )
         if not np.all((self.probability >= 0) & (self.probability <= 1)):
-            raise ValueError("Probabilities must lie between 0 and 1. Received values outside, or NaN.")
+            raise ValueError("Probabilities must be between 0 and 1. Received values outside, or NaN.")
         repeated = [sha256 for sha256, times in Counter(self.sha256.tolist()).items() if times > 1]
         if repeated:
             raise ValueError(
-                "Each image must stand once in a prediction table, because tables are joined by its pixel hash. "
-                f"Received {len(repeated)} images more than once, such as {repeated[0]}. "
+                "The prediction table contains an image more than once, but tables are joined by pixel hash. "
+                f"Received {len(repeated)} repeated images, such as {repeated[0]}. "
                 "Remove the duplicates from the test set."
             )
 
@@ -55,36 +60,37 @@ class Predictions:
 
     @property
     def right(self) -> np.ndarray:
-        """bool `(n,)`, whether the decision was right."""
+        """Whether the decision was correct, bool `(n,)`."""
         return np.asarray(self.predicted == self.label)
 
     @classmethod
     def read(cls, folder: str | Path) -> "Predictions":
-        """Read `predictions.csv` of a folder that evaluate_classifier wrote.
+        """Read `predictions.csv` in a folder of evaluate_classifier.
 
         Raises:
-            FileNotFoundError: There is no such table.
-            ValueError: The table lacks a column, is empty, or says something that cannot be.
+            NoFilesError: There is no such table.
+            CorruptFileError: The table lacks a column, is empty, or has impossible values.
         """
         path = Path(folder) / FILE
         if not path.is_file():
-            raise FileNotFoundError(
-                f"Expected a predictions folder that holds {FILE}, as evaluate_classifier writes it. Received {folder}."
-            )
+            raise NoFilesError(f"No {FILE} found in {folder}. Pass a folder that evaluate_classifier wrote.")
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
             missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
             if missing:
-                raise ValueError(f"{path} must have the columns {', '.join(COLUMNS)}. Missing: {', '.join(missing)}.")
+                raise CorruptFileError(
+                    f"{path} lacks columns. Missing: {', '.join(missing)}. Expected: {', '.join(COLUMNS)}."
+                )
             rows = list(reader)
         try:
             return cls._from_rows(rows)
         except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
+            raise CorruptFileError(f"{path}: {error}") from error
 
     def write(self, folder: str | Path) -> Path:
-        """Write `predictions.csv` into an existing folder and return its path; class names stand in the columns."""
+        """Write `predictions.csv`, with the names of classes in its columns, into a folder and return its path."""
         path = Path(folder) / FILE
+        # Names instead of booleans, and the positive class in each row: the table can be read without its folder.
         names = np.array([self.negative_class, self.positive_class])
         labels, predicted = names[self.label.astype(int)], names[self.predicted.astype(int)]
         with path.open("w", newline="", encoding="utf-8") as file:
@@ -97,8 +103,9 @@ class Predictions:
     @classmethod
     def _from_rows(cls, rows: list[dict[str, str]]) -> "Predictions":
         if not rows:
-            raise ValueError("the table must have at least one row. Received none: evaluate the classifier again.")
+            raise ValueError("the table is empty. Evaluate the classifier again.")
         positive = _single({row["positive_class"] for row in rows}, "positive class")
+        # A test set of one class names the other one nowhere; it is then called "negative".
         others = {row["label"] for row in rows} | {row["predicted"] for row in rows}
         negative = _single((others - {positive}) or {"negative"}, "other class in `label` and `predicted`")
         return cls(
@@ -124,7 +131,7 @@ class Predictions:
 
 
 def pair_predictions(candidate: Predictions, reference: Predictions) -> tuple[Predictions, Predictions]:
-    """Join two tables by the images' pixel hashes, never by row order.
+    """Pair two tables by pixel hash, never by row order.
 
     Args:
         candidate: Predictions of one classifier.
@@ -134,33 +141,32 @@ def pair_predictions(candidate: Predictions, reference: Predictions) -> tuple[Pr
         Both tables with row i of each about the same image, in the order of the hashes.
 
     Raises:
-        ValueError: They are not about the same images, or disagree about an image's class or group.
+        WrongArtifactError: They are not about the same images, or differ in the label or group of an image.
     """
     if candidate.positive_class != reference.positive_class:
-        raise ValueError(
-            "Both predictions must have the same positive class. "
+        raise WrongArtifactError(
+            "The two prediction tables have different positive classes. "
             f"Received {candidate.positive_class!r} and {reference.positive_class!r}."
         )
     only_candidate = np.setdiff1d(candidate.sha256, reference.sha256)
     only_reference = np.setdiff1d(reference.sha256, candidate.sha256)
     if only_candidate.size or only_reference.size:
-        raise ValueError(
-            "Both classifiers must have answered the same test images, which are joined by their pixel hash. Received "
+        raise WrongArtifactError(
+            "The two classifiers were not tested on the same images, which are paired by pixel hash. Received "
             f"{len(only_candidate)} images that only the candidate and {len(only_reference)} that only the reference "
-            f"answered, of {len(candidate)} and {len(reference)}. Evaluate both on the same image set."
+            f"predicted, of {len(candidate)} and {len(reference)}. Evaluate both on the same image set."
         )
     first, second = (table._take(np.argsort(table.sha256, kind="stable")) for table in (candidate, reference))
     for name, one, other in (("label", first.label, second.label), ("group", first.group, second.group)):
         if np.any(one != other):
-            raise ValueError(
-                f"Both predictions must give an image the same {name}. Received different ones for "
-                f"{np.sum(one != other)} images, such as {first.sha256[one != other][0]}. "
-                "Evaluate both on the same image set."
+            raise WrongArtifactError(
+                f"The two prediction tables differ in the {name} of {np.sum(one != other)} images, such as "
+                f"{first.sha256[one != other][0]}. Evaluate both on the same image set."
             )
     return first, second
 
 
 def _single(names: set[str], what: str) -> str:
     if len(names) != 1:
-        raise ValueError(f"there must be exactly one {what}. Received {', '.join(sorted(names))}.")
+        raise ValueError(f"expected exactly one {what}. Received {', '.join(sorted(names))}.")
     return next(iter(names))

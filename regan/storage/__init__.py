@@ -1,8 +1,8 @@
 """Folders in object storage (gs://, s3://) and on local paths, behind one small interface: list, fetch, push.
 
-A pushed folder carries a manifest, written as unfinished before the first file and as complete after the last. So a
-reader can tell a whole folder from a half-pushed one, and a folder of ours from somebody else's files. The libraries of
-the providers are imported on first use; credentials come from the environment, as these libraries find them.
+A pushed folder contains a manifest, written as incomplete before the first file and as complete after the last. So a
+reader can tell a complete folder from an interrupted push, and a pushed folder from other files. The client libraries
+of the providers are imported on first use, and find credentials in the environment as usual.
 """
 
 import json
@@ -12,13 +12,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from regan.common.files import atomic_write, file_hash, files_of, in_parallel, inside, room_for
-from regan.storage.provider import ConflictError, Store, StoredFile
+from regan.common.errors import CorruptFileError, NoFilesError, OutputExistsError, WrongArtifactError
+from regan.common.files import atomic_write, disk_space_for, file_hash, files_to_push, in_parallel, path_inside
+from regan.storage.provider import ObjectStore, StoredFile
 from regan.storage.uri import is_uri, open_store
 from regan.storage.versioned_folder import Version, claim_latest, download_checked, fetch_latest, latest, push_latest
 
 __all__ = [
-    "ConflictError",
     "StoredFile",
     "Version",
     "claim_latest",
@@ -36,143 +36,150 @@ FORMAT = 1
 
 
 def list_files(uri: str) -> list[StoredFile]:
-    """Files below an address, sorted by name; the one file itself where the address is that of a file.
+    """Files below a URI, sorted by name; one file if the URI is that of a file.
 
     Raises:
-        ValueError: The address is of another kind.
-        FileNotFoundError: There is no such bucket, or nothing at the address.
-        PermissionError: Credentials are missing or do not suffice.
-        ConnectionError: The storage does not answer as it should.
-        ImportError: The provider's library is not installed.
+        UnsupportedURIError: The URI has another scheme.
+        NoFilesError: The bucket does not exist, or there are no files at the URI.
+        StorageAccessError: Credentials are missing or do not suffice.
+        StorageUnavailableError: Storage cannot be reached, or responds with a failure.
+        MissingLibraryError: The provider's library is not installed.
     """
-    return _look(uri).some_files()
+    return _read_location(uri).require_files()
 
 
 def fetch(uri: str, folder: str | Path) -> Path:
-    """Copy what lies at an address into a folder.
+    """Copy the files at a URI into a folder.
 
-    Each file is written beside its place and renamed, so none is ever half there. A folder that `push` wrote is checked
-    against its manifest, other files against the checksums that the provider keeps.
+    Each file is written beside its target and renamed, so no file is ever incomplete. A folder that `push` wrote is
+    checked against its manifest, other files against the checksums of the provider.
 
     Args:
-        uri: Address or local path, of a folder or of one file.
-        folder: Where to; made if needed.
+        uri: URI or local path, of a folder or of one file.
+        folder: Target folder; made if needed.
 
     Returns:
-        `folder`, or the file in it where the address is that of a file.
+        `folder`, or the file in it if the URI is that of a file.
 
     Raises:
-        ValueError: The folder at the address is half pushed or damaged, or a name in it would lead out of `folder`.
-        OSError: The disk is too small, or as `list_files`.
+        CorruptFileError: The folder at the URI is incomplete or corrupt.
+        UnsafeFileError: A name in it would lead out of `folder`.
+        DiskFullError: The disk is too small.
+        OSError: As `list_files`.
     """
-    place, folder = _look(uri), Path(folder)
-    files = place.some_files()
-    hashes = place.promised_hashes()
+    location, folder = _read_location(uri), Path(folder)
+    files = location.require_files()
+    hashes = location.pushed_hashes()
     if hashes:
         files = [file for file in files if file.name in hashes]
-    targets = {file.name: inside(folder, file.name, uri) for file in files}
+    targets = {file.name: path_inside(folder, file.name, uri) for file in files}
 
     def copy(file: StoredFile) -> None:
         with atomic_write(targets[file.name]) as partial:
-            download_checked(place.store, file, partial, hashes.get(file.name, ""))
+            download_checked(location.store, file, partial, hashes.get(file.name, ""))
 
-    with room_for(folder, sum(file.size for file in files)):
-        in_parallel("Fetch files", copy, files, place.store.workers)
-    return targets[files[0].name] if place.is_file else folder
+    with disk_space_for(folder, sum(file.size for file in files)):
+        in_parallel("Fetch files", copy, files, location.store.workers)
+    return targets[files[0].name] if location.is_file else folder
 
 
 def push(folder: str | Path, uri: str, *, replace: bool = False) -> None:
-    """Copy a folder to an address. The same push again finishes one that was broken off.
+    """Copy a folder to a URI. Repeating the same push completes one that was interrupted.
 
     Args:
-        folder: The folder, with all below it.
-        uri: Address or local path, which must be empty or hold an earlier push.
+        folder: The folder, with its subfolders.
+        uri: URI or local path, empty or written by an earlier push.
         replace: Whether another folder that was pushed there may be replaced.
 
     Raises:
-        FileExistsError: The address holds something else already.
-        ValueError: `folder` holds no files, or links.
+        OutputExistsError: There are other files at the URI.
+        WrongArtifactError: `folder` contains no files, or links.
         OSError: As `list_files`.
     """
-    paths = files_of(Path(folder), [MANIFEST])
+    paths = files_to_push(Path(folder), [MANIFEST])
     hashes = {name: file_hash(path) for name, path in paths.items()}
-    place = _look(uri)
-    before = place.manifest
-    if place.files and not before:
-        raise FileExistsError(f"The address must be empty. Received {uri}, which holds other files. Name another one.")
+    location = _read_location(uri)
+    before = location.manifest
+    if location.files and not before:
+        raise OutputExistsError(f"{uri} is not empty: it contains files that no push wrote. Use another URI.")
     if before.get("complete") and before["files"] == hashes:
         return
     if before.get("complete") and not replace:
-        raise FileExistsError(
-            f"The address must be empty, so that nothing is lost. Received {uri}, which holds another folder that was "
-            "pushed before. Name another address, or remove what is there."
+        raise OutputExistsError(
+            f"{uri} contains another folder that was pushed earlier. Use another URI, or remove what is there; nothing "
+            "was overwritten."
         )
+    # The incomplete manifest names the files of both pushes: whatever this one leaves, the next one may remove.
     ours = before.get("files", {}) | hashes
-    _write_manifest(place.store, ours, complete=False)
-    there = {file.name for file in place.files} if before.get("complete") else set()
+    _write_manifest(location.store, ours, complete=False)
+    there = {file.name for file in location.files} if before.get("complete") else set()
     new = [name for name in paths if name not in there or before["files"].get(name) != hashes[name]]
-    in_parallel("Push files", lambda name: place.store.upload(paths[name], name), new, place.store.workers)
-    old = [file for file in place.files if file.name in ours and file.name not in hashes]
-    in_parallel("Remove old files", place.store.delete, old, place.store.workers)
-    _write_manifest(place.store, hashes, complete=True)
+    in_parallel("Push files", lambda name: location.store.upload(paths[name], name), new, location.store.workers)
+    old = [file for file in location.files if file.name in ours and file.name not in hashes]
+    in_parallel("Remove old files", location.store.delete, old, location.store.workers)
+    _write_manifest(location.store, hashes, complete=True)
 
 
 @dataclass(frozen=True)
-class _Place:
-    """What lies at an address.
+class _Location:
+    """The files at a URI.
 
     Attributes:
-        store: The folder; the one above where the address is that of a file.
+        store: The folder; its parent if the URI is that of a file.
         files: Sorted by name, without the manifest.
-        manifest: That of a push, empty where there is none.
-        is_file: Whether the address is that of one file.
+        manifest: Manifest of a push, empty if there is none.
+        is_file: Whether the URI is that of one file.
     """
 
-    store: Store
+    store: ObjectStore
     files: list[StoredFile]
     manifest: dict[str, Any]
     is_file: bool = False
 
-    def some_files(self) -> list[StoredFile]:
+    def require_files(self) -> list[StoredFile]:
         if not self.files:
             uri = self.store.uri
-            local = ": there is no such folder or archive, or it is empty. Check the path."
-            advice = ". Check its spelling, and the upload." if is_uri(uri) else local
-            raise FileNotFoundError(f"There must be files at the address. Found nothing at {uri}{advice}")
+            advice = "Check the path and your permissions."
+            if not is_uri(uri):
+                advice = "There is no such folder or archive, or it is empty. Check the path."
+            raise NoFilesError(f"No files found at {uri}. {advice}")
         return self.files
 
-    def promised_hashes(self) -> dict[str, str]:
-        """SHA-256 of each file that a push put there; empty where the files came in another way."""
+    def pushed_hashes(self) -> dict[str, str]:
+        """SHA-256 of each file by its name, from the manifest; empty if no push wrote the files."""
         if not self.manifest:
             return {}
         missing = set(self.manifest["files"]) - {file.name for file in self.files}
         if missing or not self.manifest["complete"]:
-            raise ValueError(
-                f"A pushed folder must be whole before it is read. {self.store.uri} is not: its push is going on or "
-                "was broken off, or files were removed. Push the folder again."
+            raise CorruptFileError(
+                f"The folder at {self.store.uri} is incomplete: its push is running or was interrupted, or files were "
+                "removed. Push the folder again."
             )
         return self.manifest["files"]
 
 
-def _look(uri: str) -> _Place:
+def _read_location(uri: str) -> _Location:
     store = open_store(uri)
     found = sorted(store.files(), key=lambda file: file.name)
-    itself = None if found else store.itself()
-    if itself is not None:
-        return _Place(store.parent(), [itself], {}, is_file=True)
+    single_file = None if found else store.single_file()
+    if single_file is not None:
+        return _Location(store.parent(), [single_file], {}, is_file=True)
     files = [file for file in found if file.name != MANIFEST]
-    return _Place(store, files, _read_manifest(store) if len(files) < len(found) else {})
+    return _Location(store, files, _read_manifest(store) if len(files) < len(found) else {})
 
 
-def _read_manifest(store: Store) -> dict[str, Any]:
+def _read_manifest(store: ObjectStore) -> dict[str, Any]:
     found = store.read(MANIFEST)
     fields = json.loads(found[0]) if found else {}
     if found and fields.get("format") != FORMAT:
-        raise ValueError(f"`{MANIFEST}` must have format {FORMAT}. {store.uri} was pushed by another version of regan.")
+        raise WrongArtifactError(
+            f"`{MANIFEST}` at {store.uri} has format {fields.get('format')!r}; this version reads format {FORMAT}. "
+            "Push the folder again, or use the version of regan that pushed it."
+        )
     return fields
 
 
-def _write_manifest(store: Store, hashes: Mapping[str, str], *, complete: bool) -> None:
+def _write_manifest(store: ObjectStore, hashes: Mapping[str, str], *, complete: bool) -> None:
     fields = {"format": FORMAT, "complete": complete, "files": dict(hashes)}
     with TemporaryDirectory() as folder:
         path = Path(folder) / "text"

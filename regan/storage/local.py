@@ -1,4 +1,4 @@
-"""Storage that is a folder of the disk, or of a volume that several machines mount."""
+"""Storage in a local folder, or on a volume that several machines mount."""
 
 import hashlib
 import os
@@ -10,19 +10,19 @@ from pathlib import Path
 
 from regan.common.files import PARTIAL, atomic_write, is_partial
 from regan.common.system import wait_for_lock
-from regan.storage.provider import Patience, Store, StoredFile
+from regan.storage.provider import ObjectStore, RetryPolicy, StoredFile
 
 
-class LocalStore(Store):
+class LocalStore(ObjectStore):
     """Files below a folder."""
 
-    workers = 8
+    workers = 8  # a disk gains less from parallel transfers than a network
 
-    def __init__(self, uri: str, prefix: str, patience: Patience | None = None) -> None:
-        super().__init__(uri, prefix.rstrip("/"), patience)
+    def __init__(self, uri: str, prefix: str, retry: RetryPolicy | None = None) -> None:
+        super().__init__(uri, prefix.rstrip("/"), retry)
         self._start = f"{self.prefix}/"
 
-    def _listed(self, start: str, limit: int | None = None) -> Iterator[StoredFile]:
+    def _list(self, start: str, limit: int | None = None) -> Iterator[StoredFile]:
         folder, _, beginning = start.rpartition("/")
         if not beginning:
             paths: Iterator[Path] = Path(folder or "/").rglob("*")
@@ -37,16 +37,16 @@ class LocalStore(Store):
                 yield StoredFile(path.as_posix(), found.st_size, str(found.st_mtime_ns), found.st_mtime)
 
     def download(self, file: StoredFile, target: Path, *, checked: bool = True) -> None:
-        """See `Store.download`; a disk has no checksum of its own."""
+        """Implements `ObjectStore.download`; a local file has no checksum to compare."""
         shutil.copyfile(self._key(file.name), target)
 
     def upload(self, source: Path, name: str) -> None:
-        """See `Store.upload`."""
+        """Implements `ObjectStore.upload`."""
         with atomic_write(Path(self._key(name)), durable=True) as partial:
             shutil.copyfile(source, partial)
 
     def delete(self, file: StoredFile) -> None:
-        """See `Store.delete`."""
+        """Implements `ObjectStore.delete`."""
         path = Path(self._key(file.name))
         try:
             if str(path.stat().st_mtime_ns) == file.version:
@@ -55,28 +55,28 @@ class LocalStore(Store):
             return
 
     def read(self, name: str) -> tuple[bytes, str] | None:
-        """See `Store.read`."""
+        """Implements `ObjectStore.read`."""
         try:
             data = Path(self._key(name)).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
         return data, hashlib.sha256(data).hexdigest()
 
-    def swap(self, name: str, data: bytes, token: str | None) -> str:
-        """See `Store.swap`; writers wait for each other by a lock on the folder."""
-        place = Path(self._key(name))
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(place.parent):
+    def compare_and_swap(self, name: str, data: bytes, token: str | None) -> str:
+        """Implements `ObjectStore.compare_and_swap` under a lock on the folder; the token is the SHA-256."""
+        path = Path(self._key(name))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _lock(path.parent):
             found = self.read(name)
             if (found[1] if found else None) != token:
                 raise self._conflict(name)
-            with atomic_write(place, durable=True) as partial:
+            with atomic_write(path, durable=True) as partial:
                 partial.write_bytes(data)
         return hashlib.sha256(data).hexdigest()
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _lock(folder: Path) -> Iterator[None]:
     if sys.platform == "win32":  # a folder cannot be opened there
         descriptor = os.open(folder / f"{PARTIAL}lock", os.O_RDWR | os.O_CREAT)
     else:

@@ -1,9 +1,9 @@
-"""Versions of a folder at a stable address, with a pointer that is swapped whole or not at all.
+"""Versions of a folder at a stable URI, with a pointer that is replaced by compare-and-swap.
 
-At the address lie `latest.json` (number, writer's mark, names and hashes of the newest version and of the one before)
-and `objects/<sha256>-<push>`. Files come first, the pointer last. So whoever reads finds a whole version, and a push
-that is broken off changes nothing. No name of an object is used twice: whoever removes one late, or whose removal a
-slow network delivers late, hits nothing that was pushed since.
+The URI contains `latest.json` (number, ID of the writer, names and hashes of the newest version and of the previous
+one) and `objects/<sha256>-<push>`. Files are uploaded first, the pointer last. So a reader always finds a complete
+version, and an interrupted push changes nothing. No name of an object is used twice: a deletion that a slow process or
+network delivers late cannot remove anything that was pushed since.
 """
 
 import json
@@ -16,8 +16,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from regan.common.files import PARTIAL, file_hash, files_of, in_parallel, inside, room_for
-from regan.storage.provider import ConflictError, DamageError, Store, StoredFile
+from regan.common.errors import ConflictError, CorruptFileError, FilesChangedError, WrongArtifactError
+from regan.common.files import PARTIAL, disk_space_for, file_hash, files_to_push, in_parallel, path_inside
+from regan.storage.provider import ObjectStore, StoredFile
 from regan.storage.uri import open_store
 
 _LOG = logging.getLogger("regan")
@@ -25,8 +26,9 @@ _LOG = logging.getLogger("regan")
 POINTER = "latest.json"
 OBJECTS = "objects/"
 FORMAT = 1
-_TRIES = 10  # as often as a reader follows a pointer that moves on
-_ORPHAN_SECONDS = 86_400.0  # files of a push that was broken off are removed after a day, none of a push going on
+_TRIES = 10  # how often a reader follows a pointer that another writer moves
+# Files of an interrupted push are removed after a day, so that no running push loses the files that it has uploaded.
+_ORPHAN_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Version:
     Attributes:
         number: 1, 2, ...
         files: SHA-256 of each file, by its name with forward slashes.
-        token: The provider's mark of the pointer, for preconditions.
+        token: The provider's token of the pointer, for compare-and-swap.
     """
 
     number: int
@@ -48,8 +50,8 @@ class Version:
 class _Pointer:
     number: int
     files: dict[str, str]
-    before: dict[str, Any]  # number and files of the version before, empty where there is none
-    objects: dict[str, str]  # name of the object with each hash
+    before: dict[str, Any]  # number and files of the previous version, empty if there is none
+    objects: dict[str, str]  # hash -> name of its object
     writer: str
     token: str
 
@@ -61,10 +63,11 @@ class _Pointer:
 
 
 def latest(uri: str) -> Version | None:
-    """The newest version at an address, without its files; None where nothing was ever pushed.
+    """The newest version at a URI, without its files; None if nothing was ever pushed.
 
     Raises:
-        ValueError: The address is of another kind, or another program wrote its pointer.
+        UnsupportedURIError: The URI has another scheme.
+        WrongArtifactError: Another program wrote its pointer.
         OSError: As `regan.storage.list_files`.
     """
     pointer = _read(open_store(uri))
@@ -72,68 +75,71 @@ def latest(uri: str) -> Version | None:
 
 
 def fetch_latest(uri: str, folder: str | Path) -> Version | None:
-    """Copy the newest whole version at an address into a folder.
+    """Copy the newest complete version at a URI into a folder.
 
-    Files that are there with the right bytes are not fetched again; files that the version does not have stay. Nothing
-    in the folder changes before all files have arrived and were checked.
+    Files that are in the folder already, with the right hash, are not fetched again; other files there stay. The
+    folder does not change before all files have arrived and were checked.
 
     Args:
-        uri: Address or local path that `push_latest` wrote to.
-        folder: Where to; made if needed.
+        uri: URI or local path that `push_latest` wrote to.
+        folder: Target folder; made if needed.
 
     Returns:
-        The version, or None where nothing was ever pushed. Where the newest one is damaged, that is logged as a
-        warning, and the one before it is taken.
+        The version, or None if nothing was ever pushed. If the newest version is corrupt, a warning is logged and the
+        previous one is fetched.
 
     Raises:
-        ValueError: Both versions at the address are damaged, or a name in them would lead out of `folder`.
-        OSError: The disk is too small, or as `regan.storage.list_files`.
+        CorruptFileError: Both versions at the URI are corrupt.
+        UnsafeFileError: A name in a version would lead out of `folder`.
+        DiskFullError: The disk is too small.
+        OSError: As `regan.storage.list_files`.
     """
     store = open_store(uri)
     pointer, folder = _read(store), Path(folder)
     for tries_left in reversed(range(_TRIES)):
         if pointer is None:
             return None
-        fetched, damage = _fetch_whole(store, pointer, folder)
-        if fetched and not damage:
+        fetched, problems = _fetch_complete(store, pointer, folder)
+        if fetched and not problems:
             return fetched
         now = _read(store)
         if now is None or now.token == pointer.token or not tries_left:
-            return _second_best(uri, pointer, fetched, damage)
-        pointer = now  # a writer moved on, and removed what we were reading
+            return _report_problems(uri, pointer, fetched, problems)
+        pointer = now  # a writer pushed meanwhile, and removed the files that we were reading
     return None
 
 
-def _second_best(uri: str, pointer: _Pointer, fetched: Version | None, damage: list[str]) -> Version:
+def _report_problems(uri: str, pointer: _Pointer, fetched: Version | None, problems: list[str]) -> Version:
     if fetched is None:
-        raise ValueError(
-            f"At least one version must be whole. Both at {uri} are damaged: {'; '.join(damage)}. "
-            "Restore the files from a backup, or remove the address to start anew."
+        raise CorruptFileError(
+            f"All versions at {uri} are corrupt: {'; '.join(problems)}. Restore the files from a backup, or remove "
+            "everything at the URI to start again."
         )
-    _LOG.warning("%s: version %d is damaged (%s). Version %d is taken.", uri, pointer.number, damage[0], fetched.number)
+    _LOG.warning("%s: version %d is corrupt (%s). Using version %d.", uri, pointer.number, problems[0], fetched.number)
     return fetched
 
 
 def push_latest(folder: str | Path, uri: str, previous: Version | None, *, writer: str = "") -> Version:
-    """Make a folder's present content the newest version at an address.
+    """Push the content of a folder as the newest version at a URI.
 
-    Only files that `previous` does not have are moved. The last two versions are kept, files of older ones removed.
+    Only files that `previous` does not have are uploaded. The last two versions stay; files of older ones are removed.
 
     Args:
-        folder: The folder, with all below it, at rest while it is pushed.
-        uri: Address or local path, of which this is the only use.
-        previous: The version that this one follows, as `fetch_latest`, `claim_latest` or the last push gave it; None
-            where nothing was ever pushed.
-        writer: Mark of the writer, unlike that of any other. An earlier push or claim under it whose reply was lost is
-            no conflict: this version follows it.
+        folder: The folder, with its subfolders; it must not change during the push.
+        uri: URI or local path that contains nothing else.
+        previous: The version that this one follows, as `fetch_latest`, `claim_latest` or the last push returned it;
+            None if nothing was ever pushed.
+        writer: Unique ID of the writer. An earlier push or claim with this ID whose response was lost is not a
+            conflict: this version follows it.
 
     Returns:
         The new version.
 
     Raises:
-        ConflictError: Another version lies there by now. It stays as it is.
-        ValueError: `folder` holds no files, or links, or a file changed while it was pushed.
-        OSError: As `regan.storage.list_files`. The version may lie there or not.
+        ConflictError: Another writer pushed a version meanwhile. It stays as it is.
+        WrongArtifactError: `folder` contains no files, or links.
+        FilesChangedError: A file changed during the upload.
+        OSError: As `regan.storage.list_files`. The version may have been pushed or not.
     """
     store, writer = open_store(uri), writer or uuid.uuid4().hex
     try:
@@ -146,25 +152,25 @@ def push_latest(folder: str | Path, uri: str, previous: Version | None, *, write
 
 
 def claim_latest(uri: str, previous: Version, *, writer: str = "") -> Version:
-    """Put the same version under a new writer's mark, so that an older writer's next push ends in ConflictError.
+    """Write the same version with the ID of a new writer, so that the next push of the old one ends in ConflictError.
 
     Args:
-        uri: Address or local path.
-        previous: The version there, as `latest` or `fetch_latest` gave it.
-        writer: As of `push_latest`.
+        uri: URI or local path.
+        previous: The version there, as `latest` or `fetch_latest` returned it.
+        writer: As for `push_latest`.
 
     Returns:
-        The same version, to follow with `push_latest`.
+        The same version, for the next `push_latest`.
 
     Raises:
-        ConflictError: Another version lies there by now.
+        ConflictError: Another writer pushed a version meanwhile.
         OSError: As `regan.storage.list_files`.
     """
     store, writer = open_store(uri), writer or uuid.uuid4().hex
     try:
         pointer = _require_previous(store, previous)
         if pointer is None:
-            raise ValueError("`previous` must be a version. Received None. Push the first one with `push_latest`.")
+            raise ValueError("There is no version to claim. Push the first one with `push_latest`.")
         token = _swap(store, replace(pointer, writer=writer), pointer.token)
     except ConflictError:
         own = _own(store, writer)
@@ -174,28 +180,28 @@ def claim_latest(uri: str, previous: Version, *, writer: str = "") -> Version:
     return replace(previous, token=token)
 
 
-def _own(store: Store, writer: str) -> _Pointer | None:
-    """The pointer, if this writer wrote it: the reply to that write was lost."""
+def _own(store: ObjectStore, writer: str) -> _Pointer | None:
+    """The pointer, if this writer wrote it and the response to that write was lost."""
     try:
         pointer = _read(store)
-    except ValueError:  # of another program
+    except WrongArtifactError:  # of another program
         return None
     return pointer if pointer and pointer.writer == writer else None
 
 
-def _push(folder: Path, store: Store, previous: Version | None, writer: str) -> Version:
-    paths = files_of(folder, ())
+def _push(folder: Path, store: ObjectStore, previous: Version | None, writer: str) -> Version:
+    paths = files_to_push(folder, ())
     states = {name: _state(path) for name, path in paths.items()}
     hashes = {name: file_hash(path) for name, path in paths.items()}
     pointer = _require_previous(store, previous)
     there = {file.name.removeprefix(OBJECTS): file for file in store.files(OBJECTS)}
-    kept = _kept_objects(pointer, previous)
+    reusable = _previous_objects(pointer, previous)
     by_hash = {hashes[name]: name for name in sorted(paths)}
-    mark = uuid.uuid4().hex[:16]
+    push_id = uuid.uuid4().hex[:16]
     new = {
-        digest: f"{digest}-{mark}"
+        digest: f"{digest}-{push_id}"
         for digest, name in by_hash.items()
-        if kept.get(digest) not in there or there[kept[digest]].size != states[name][1]
+        if reusable.get(digest) not in there or there[reusable[digest]].size != states[name][1]
     }
     in_parallel(
         "Push files",
@@ -203,34 +209,35 @@ def _push(folder: Path, store: Store, previous: Version | None, writer: str) -> 
         list(new),
         store.workers,
     )
-    _require_at_rest(folder, paths, states)
+    _require_unchanged(folder, paths, states)
     before = {"number": previous.number, "files": dict(previous.files)} if previous else {}
-    objects = kept | new
+    objects = reusable | new
     following = _Pointer(pointer.number + 1 if pointer else 1, hashes, before, objects, writer, "")
     token = _swap(store, following, pointer.token if pointer else None)
     _remove_old(store, token, there, keep=set(objects.values()), pointer=pointer)
     return Version(following.number, hashes, token)
 
 
-def _kept_objects(pointer: _Pointer | None, previous: Version | None) -> dict[str, str]:
-    """Objects of the version that stays beside the new one.
+def _previous_objects(pointer: _Pointer | None, previous: Version | None) -> dict[str, str]:
+    """Objects, hash -> name, of the version that stays beside the new one.
 
-    What only older ones had may be removed by another writer any moment, so it does not count as there.
+    Objects of older versions do not count: another writer may remove them any moment.
     """
     if pointer is None or previous is None:
         return {}
     return {digest: pointer.objects[digest] for digest in previous.files.values()}
 
 
-def _require_at_rest(folder: Path, paths: Mapping[str, Path], states: Mapping[str, tuple[int, int]]) -> None:
+def _require_unchanged(folder: Path, paths: Mapping[str, Path], states: Mapping[str, tuple[int, int]]) -> None:
     changed = [name for name, path in paths.items() if _state(path) != states[name]]
-    if changed:  # what was pushed belongs to no version, and goes after a day
-        raise ValueError(
-            f"A folder must be at rest while it is pushed. {', '.join(changed[:3])} of {folder} changed. Push it again."
+    if changed:  # the uploaded files belong to no version, and are removed after a day
+        raise FilesChangedError(
+            f"Files changed during upload; try again when nothing is writing to {folder}. Changed: "
+            f"{', '.join(changed[:3])}."
         )
 
 
-def _read(store: Store) -> _Pointer | None:
+def _read(store: ObjectStore) -> _Pointer | None:
     found = store.read(POINTER)
     if found is None:
         return None
@@ -240,73 +247,72 @@ def _read(store: Store) -> _Pointer | None:
         if known:
             files, before = dict(fields["files"]), dict(fields["previous"])
             objects = {digest: digest for digest in (*files.values(), *before.get("files", {}).values())}
-            objects |= fields.get("objects", {})  # before there were any, an object was named by its hash
+            objects |= fields.get("objects", {})  # early versions had no such field: an object was named by its hash
             return _Pointer(int(fields["number"]), files, before, objects, str(fields["writer"]), found[1])
     except (ValueError, KeyError, TypeError):
         pass
-    raise ValueError(
-        f"`{POINTER}` must be a pointer of format {FORMAT}. The one at {store.uri} is not: another program wrote it. "
-        "Name another address."
+    raise WrongArtifactError(
+        f"`{POINTER}` at {store.uri} is not a pointer of format {FORMAT}: another program wrote it. Use another URI."
     )
 
 
-def _require_previous(store: Store, previous: Version | None) -> _Pointer | None:
-    """The pointer, which must be that of `previous`: so nothing is moved for a push that cannot end well."""
+def _require_previous(store: ObjectStore, previous: Version | None) -> _Pointer | None:
+    """The pointer, which must be that of `previous`. Checked first, so that no push uploads files in vain."""
     pointer = _read(store)
     if (pointer.token if pointer else None) != (previous.token if previous else None):
         raise ConflictError(
-            f"The newest version at {store.uri} must be as it was last read, {_told(previous)}. "
-            f"Found {_told(pointer)} of another writer. Stop one of the two, then fetch it and start from it."
+            f"Another writer changed {store.uri}: it had {_name(previous)} when it was last read, and now has "
+            f"{_name(pointer)}. Stop one of the two writers, then fetch the newest version and start from it."
         )
     return pointer
 
 
-def _told(version: Version | _Pointer | None) -> str:
-    return f"version {version.number}" if version else "none"
+def _name(version: Version | _Pointer | None) -> str:
+    return f"version {version.number}" if version else "no version"
 
 
-def _swap(store: Store, pointer: _Pointer, token: str | None) -> str:
+def _swap(store: ObjectStore, pointer: _Pointer, token: str | None) -> str:
     fields = {
         "format": FORMAT,
         "number": pointer.number,
         "writer": pointer.writer,
-        "write": uuid.uuid4().hex,  # so that no two texts are alike
+        "write": uuid.uuid4().hex,  # so that no two pointers have the same bytes: see `compare_and_swap`
         "files": pointer.files,
         "objects": pointer.objects,
         "previous": pointer.before,
     }
-    return store.swap(POINTER, (json.dumps(fields, indent=1, sort_keys=True) + "\n").encode(), token)
+    return store.compare_and_swap(POINTER, (json.dumps(fields, indent=1, sort_keys=True) + "\n").encode(), token)
 
 
-def _fetch_whole(store: Store, pointer: _Pointer, folder: Path) -> tuple[Version | None, list[str]]:
-    """The first version that arrives whole, and what was wrong with those before it."""
+def _fetch_complete(store: ObjectStore, pointer: _Pointer, folder: Path) -> tuple[Version | None, list[str]]:
+    """The newest version that arrives complete, and the problems of newer ones."""
     found = {file.name.removeprefix(OBJECTS): file for file in store.files(OBJECTS)}
     there = {digest: found[name] for digest, name in pointer.objects.items() if name in found}
-    damage: list[str] = []
+    problems: list[str] = []
     for version in pointer.versions:
         try:
             _fetch_version(store, version, there, folder)
-            return version, damage
-        except (DamageError, FileNotFoundError) as error:
-            damage.append(str(error))
-    return None, damage
+            return version, problems
+        except (CorruptFileError, FileNotFoundError) as error:
+            problems.append(str(error))
+    return None, problems
 
 
-def _fetch_version(store: Store, version: Version, there: Mapping[str, StoredFile], folder: Path) -> None:
-    places = {name: inside(folder, name, store.uri) for name in version.files}
+def _fetch_version(store: ObjectStore, version: Version, there: Mapping[str, StoredFile], folder: Path) -> None:
+    paths = {name: path_inside(folder, name, store.uri) for name in version.files}
     wanted = {
         name: digest
         for name, digest in version.files.items()
-        if not places[name].is_file() or file_hash(places[name]) != digest
+        if not paths[name].is_file() or file_hash(paths[name]) != digest
     }
     lost = sorted(name for name, digest in wanted.items() if digest not in there)
     if lost:
-        raise DamageError(f"{', '.join(lost[:3])} is not there any more")
+        raise CorruptFileError(f"missing: {', '.join(lost[:3])}")
     size = sum(there[digest].size for digest in wanted.values())
     folder.mkdir(parents=True, exist_ok=True)
-    for left_over in folder.glob(f"{PARTIAL}*/"):  # by a fetch that was killed
-        shutil.rmtree(left_over)
-    with room_for(folder, size), TemporaryDirectory(prefix=PARTIAL, dir=folder) as partial:
+    for stale in folder.glob(f"{PARTIAL}*/"):  # left by a fetch that was killed
+        shutil.rmtree(stale)
+    with disk_space_for(folder, size), TemporaryDirectory(prefix=PARTIAL, dir=folder) as partial:
         arrived = {name: Path(partial) / str(number) for number, name in enumerate(wanted)}
         in_parallel(
             "Fetch files",
@@ -315,40 +321,42 @@ def _fetch_version(store: Store, version: Version, there: Mapping[str, StoredFil
             store.workers,
         )
         for name, path in arrived.items():
-            places[name].parent.mkdir(parents=True, exist_ok=True)
-            path.replace(places[name])
+            paths[name].parent.mkdir(parents=True, exist_ok=True)
+            path.replace(paths[name])
 
 
-def download_checked(store: Store, file: StoredFile, target: Path, digest: str = "") -> None:
-    """Fetch a file; again, a few times, where other bytes arrive than were stored.
+def download_checked(store: ObjectStore, file: StoredFile, target: Path, digest: str = "") -> None:
+    """Download a file, and try again a few times if it arrives corrupt.
 
     Args:
-        store: Where it lies.
-        file: As it was listed.
-        target: Where to.
-        digest: SHA-256 that it must have; empty where none is known.
+        store: The store.
+        file: The file, as it was listed.
+        target: Path to write.
+        digest: Expected SHA-256, hexadecimal; empty if none is known.
 
     Raises:
-        DamageError: Other bytes arrive each time.
-        FileNotFoundError: It is gone.
+        CorruptFileError: It arrives corrupt each time.
+        NoFilesError: It is gone.
     """
-    for attempt in range(1, store.patience.attempts + 1):
+    for attempt in range(1, store.retry.attempts + 1):
         try:
             store.download(file, target, checked=not digest)
             if target.stat().st_size != file.size or (digest and file_hash(target) != digest):
-                raise DamageError(f"{file.name} of {store.uri} has other bytes than were pushed")
+                raise CorruptFileError(
+                    f"{file.name} at {store.uri} is corrupt: it differs from the file that was pushed"
+                )
             return
-        except DamageError:
-            if attempt == store.patience.attempts:
+        except CorruptFileError:
+            if attempt == store.retry.attempts:
                 raise
 
 
 def _remove_old(
-    store: Store, token: str, there: Mapping[str, StoredFile], *, keep: set[str], pointer: _Pointer | None
+    store: ObjectStore, token: str, there: Mapping[str, StoredFile], *, keep: set[str], pointer: _Pointer | None
 ) -> None:
-    """Remove what lay there before the swap and belongs to neither kept version, if the pointer is still ours."""
+    """Remove objects that were there before the swap and belong to neither version, if the pointer is still ours."""
     dropped = set(pointer.objects.values()) if pointer else set()
-    newest = max((file.modified for file in there.values()), default=0.0)  # the provider's clock, not ours
+    newest = max((file.modified for file in there.values()), default=0.0)  # by the provider's clock, as `modified` is
     old = [
         file
         for name, file in there.items()
@@ -358,8 +366,8 @@ def _remove_old(
         now = store.read(POINTER) if old else None
         if now is not None and now[1] == token:
             in_parallel("Remove old files", store.delete, old, store.workers)
-    except OSError as error:  # the version is pushed; what is left over goes with a later push
-        _LOG.warning("%s: files of an older version were not removed: %s", store.uri, error)
+    except OSError as error:  # the version is pushed; a later push removes the rest
+        _LOG.warning("%s: files of an older version could not be removed: %s", store.uri, error)
 
 
 def _state(path: Path) -> tuple[int, int]:

@@ -1,4 +1,8 @@
-"""The state of a training at an address in object storage, from which it goes on with an empty disk."""
+"""Checkpoint sync: pushes the state of a training to object storage, from where it resumes on an empty disk.
+
+A preempted pod starts again on another node, without the disk of the first one. Pushing happens in a thread, so that
+training never waits for the network.
+"""
 
 import contextlib
 import json
@@ -12,60 +16,58 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from regan.storage import ConflictError, Version, claim_latest, fetch_latest, latest, push, push_latest
-from regan.training.checkpoint import CHECKPOINTS, checkpoint_files, newest_step, require_own
+from regan.common.errors import CheckpointMismatchError, ConflictError, TakenOverError
+from regan.storage import Version, claim_latest, fetch_latest, latest, push, push_latest
+from regan.training.checkpoint import CHECKPOINTS, checkpoint_files, newest_step, require_match
 
 _LOG = logging.getLogger("regan")
-_NOTE = "training.json"
+_DESCRIPTION = "training.json"
 _FETCHED, _STAGED = ".fetched", ".push-"
-_ATTEMPTS = 10
-
-
-class TakenOverError(RuntimeError):
-    """Another process has taken over the state at the address."""
+_CLAIM_ATTEMPTS = 10  # each fails only if another process pushed or claimed between our fetch and our claim
 
 
 @dataclass(frozen=True)
 class StateFiles:
-    """What makes the state of a training, as names in its work folder, beside the checkpoints.
+    """The files that make the state of a training beside its checkpoints, as names in its work folder.
 
     Attributes:
-        fixed: Folders whose files are renamed into place and never change.
-        growing: Files and folders that are written on.
-        board: The folder among `growing` that TensorBoard reads; empty where there is none.
+        fixed: Folders whose files are renamed into place and never change: hard links suffice to push them.
+        growing: Files and folders that training appends to: they are copied before a push.
+        tensorboard: The folder among `growing` that TensorBoard reads; empty if there is none.
     """
 
     fixed: tuple[str, ...] = ()
     growing: tuple[str, ...] = ()
-    board: str = ""
+    tensorboard: str = ""
 
     def exist_in(self, folder: Path) -> bool:
-        """Whether a folder holds any of them."""
-        places = [folder / name for name in (CHECKPOINTS, *self.fixed, *self.growing)]
-        return any(place.is_file() or any(place.glob("*")) for place in places)
+        """Whether a folder contains any of them."""
+        paths = [folder / name for name in (CHECKPOINTS, *self.fixed, *self.growing)]
+        return any(path.is_file() or any(path.glob("*")) for path in paths)
 
 
-class RemoteState:
-    """Fetches the state of a training from an address, claims it, and pushes what is offered, in a thread.
+class CheckpointSync:
+    """Pulls the state of a training from a URI, claims the URI, and pushes new states in a thread.
 
-    The address belongs to whoever claimed it last: an older process finds out by a precondition when it pushes next,
-    and stops. A mark of its own tells a write whose reply was lost from another process's.
+    The URI belongs to the process that claimed it last. An older process, such as one on a node that was only believed
+    lost, meets a conflict at its next push, and stops. Each process writes with an ID of its own, which tells a lost
+    response to its own write from a write of another process.
 
     Args:
-        address: Where the state lies.
+        uri: Where the state is stored.
         folder: Work folder.
-        files: What makes the state.
-        configuration: Hash of all that a resumed training must have in common with the one before.
+        files: The files of the state.
+        configuration: `identity_hash` of the training.
 
     Raises:
-        ValueError: The address is of no known kind.
-        OSError: The address cannot be read.
+        UnsupportedURIError: The URI has an unsupported scheme.
+        OSError: The URI cannot be read.
     """
 
-    def __init__(self, address: str, folder: Path, files: StateFiles, configuration: str) -> None:
-        self.address, self._folder, self._files, self._configuration = address, folder, files, configuration
+    def __init__(self, uri: str, folder: Path, files: StateFiles, configuration: str) -> None:
+        self.uri, self._folder, self._files, self._configuration = uri, folder, files, configuration
         self._writer = uuid.uuid4().hex
-        self._version: Version | None = latest(address)
+        self._version: Version | None = latest(uri)
         self._waiting: Path | None = None
         self._conflict: ConflictError | None = None
         self._unpushed: Exception | None = None
@@ -74,31 +76,33 @@ class RemoteState:
         self._thread: threading.Thread | None = None
         self._num_staged = 0
 
-    def take(self) -> None:
-        """Bring the newest state into the work folder, and claim the address.
+    def pull(self) -> None:
+        """Fetch the newest state into the work folder, claim the URI, and start the thread.
 
-        What lies in the folder stays where it is further on.
+        If the work folder contains a later state, as after a restart on the same disk, that one stays.
 
         Raises:
-            ValueError: The state belongs to another configuration or other images; it is left alone.
-            TakenOverError: Other processes write there all the time.
+            CheckpointMismatchError: The state belongs to another configuration or other images. It is not changed.
+            TakenOverError: Other processes keep writing to the URI.
         """
-        for left in self._folder.glob(f"{_STAGED}*"):
-            shutil.rmtree(left)
-        for _ in range(_ATTEMPTS):
+        for stale in self._folder.glob(f"{_STAGED}*"):  # left by a process that was killed
+            shutil.rmtree(stale)
+        for _ in range(_CLAIM_ATTEMPTS):
             try:
                 self._claim()
                 break
-            except ConflictError as error:  # the older process pushed, or another one began, in between
+            except ConflictError as error:  # the older process pushed, or another one started, meanwhile
                 conflict = error
         else:
             raise self._taken_over() from conflict
         self._adopt()
-        self._thread = threading.Thread(target=self._push_what_is_offered, name="push state", daemon=True)
+        self._thread = threading.Thread(target=self._push_states, name="checkpoint sync", daemon=True)
         self._thread.start()
 
-    def offer(self) -> None:
-        """Have the present state pushed. Takes hard links, and copies of what grows: no wait for the network.
+    def push(self) -> None:
+        """Stage the current state for the thread to push, without waiting for the network.
+
+        A state that is still waiting is replaced: only the newest one is worth the transfer.
 
         Raises:
             TakenOverError: Another process has taken over.
@@ -108,19 +112,19 @@ class RemoteState:
         with self._changed:
             older, self._waiting = self._waiting, staged
             self._changed.notify()
-        if older is not None:
+        if older is not None:  # outside the lock, because removing many files takes time
             shutil.rmtree(older)
 
     def check(self) -> None:
-        """Raise TakenOverError if the thread met another process at the address."""
+        """Raise TakenOverError if another process has claimed the URI."""
         if self._conflict is not None:
             raise self._taken_over() from self._conflict
 
     def close(self, seconds: float | None = None) -> None:
-        """Wait until what was offered lies at the address, and end the thread.
+        """Wait until the last staged state is pushed, and end the thread.
 
         Args:
-            seconds: Longest wait; None waits as long as storage is tried.
+            seconds: Longest wait; None waits as long as storage retries.
 
         Raises:
             TakenOverError: Another process has taken over.
@@ -130,60 +134,64 @@ class RemoteState:
             self._changed.notify()
         if self._thread is not None:
             self._thread.join(seconds)
-            if self._thread.is_alive():
+            if self._thread.is_alive():  # a daemon, so that it does not keep the process from ending
                 _LOG.error(
-                    "The newest state could not be pushed to %s within %g s. The one before it lies there.",
-                    self.address,
+                    "The newest checkpoint could not be pushed to %s within %g s. The previous one is there.",
+                    self.uri,
                     seconds,
                 )
                 return
         self.check()
         if self._unpushed is not None:
-            _LOG.error("The newest state does not lie at %s: %s", self.address, self._unpushed)
+            _LOG.error("The newest checkpoint was not pushed to %s: %s", self.uri, self._unpushed)
 
     def _claim(self) -> None:
         fetched = self._folder / _FETCHED
-        version = fetch_latest(self.address, fetched)
+        version = fetch_latest(self.uri, fetched)
         if version is None:
-            note = self._staging()
+            # A version without a checkpoint claims the URI before the first checkpoint is written.
+            claim = self._new_stage()
             try:
-                self._version = push_latest(note, self.address, None, writer=self._writer)
+                self._version = push_latest(claim, self.uri, None, writer=self._writer)
             finally:
-                shutil.rmtree(note)
+                shutil.rmtree(claim)
             return
         _keep_only(fetched, version.files)
-        note = fetched / _NOTE
-        if not note.is_file():
-            raise ValueError(
-                f"The state of a training must lie at `checkpoint_uri`. {self.address} holds something else. Name "
-                "another address."
+        description = fetched / _DESCRIPTION
+        if not description.is_file():
+            raise CheckpointMismatchError(
+                f"{self.uri} contains something other than checkpoints of a training. Use another `checkpoint_uri`."
             )
-        require_own(self._configuration, json.loads(note.read_text(encoding="utf-8"))["configuration"], self.address)
-        self._version = claim_latest(self.address, version, writer=self._writer)
+        require_match(
+            self._configuration, json.loads(description.read_text(encoding="utf-8"))["configuration"], self.uri
+        )
+        self._version = claim_latest(self.uri, version, writer=self._writer)
 
     def _adopt(self) -> None:
         fetched, others = self._folder / _FETCHED, (*self._files.fixed, *self._files.growing)
         step = newest_step(fetched / CHECKPOINTS)
         if step > newest_step(self._folder / CHECKPOINTS):
-            # Checkpoints go first and come last: a process killed between finds none, and fetches again.
+            # Checkpoints are removed first and moved last: a process killed in between finds none, and fetches again.
             for name in (CHECKPOINTS, *others):
                 _remove(self._folder / name)
             for name in (*others, CHECKPOINTS):
                 if (fetched / name).exists():
                     os.replace(fetched / name, self._folder / name)
-            _LOG.info("The state after %d steps was fetched from %s", step, self.address)
+            _LOG.info("Checkpoint after %d steps was fetched from %s", step, self.uri)
         _remove(fetched)
 
-    def _staging(self) -> Path:
+    def _new_stage(self) -> Path:
         self._num_staged += 1
         staged = self._folder / f"{_STAGED}{self._num_staged}"
         staged.mkdir()
-        (staged / _NOTE).write_text(json.dumps({"configuration": self._configuration}), encoding="utf-8", newline="\n")
+        (staged / _DESCRIPTION).write_text(
+            json.dumps({"configuration": self._configuration}), encoding="utf-8", newline="\n"
+        )
         return staged
 
     def _stage(self) -> Path:
-        """A folder with the state as it is now. Only the newest checkpoint: storage keeps the version before."""
-        staged = self._staging()
+        """A folder with the current state. Only the newest checkpoint: storage keeps the previous version."""
+        staged = self._new_stage()
         (staged / CHECKPOINTS).mkdir()
         newest = checkpoint_files(self._folder / CHECKPOINTS)[-1]
         _link(newest, staged / CHECKPOINTS / newest.name)
@@ -194,7 +202,7 @@ class RemoteState:
             _copy(self._folder / name, staged / name)
         return staged
 
-    def _push_what_is_offered(self) -> None:
+    def _push_states(self) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting is not None or self._closed)
@@ -207,37 +215,36 @@ class RemoteState:
             except ConflictError as error:
                 self._conflict = error
                 return
-            except Exception as error:  # whatever it is, training goes on, and the next state is tried
+            except Exception as error:  # training is worth more than this push; the next state is pushed instead
                 self._unpushed = error
-                _LOG.warning("The state could not be pushed to %s: %s Training goes on.", self.address, error)
+                _LOG.warning("The checkpoint could not be pushed to %s: %s Training continues.", self.uri, error)
             finally:
                 shutil.rmtree(staged, ignore_errors=True)
 
     def _push(self, staged: Path) -> None:
         started = time.monotonic()
-        self._version = push_latest(staged, self.address, self._version, writer=self._writer)
+        self._version = push_latest(staged, self.uri, self._version, writer=self._writer)
         step = newest_step(staged / CHECKPOINTS)
-        _LOG.info("The state after %d steps lies at %s (%.1f s)", step, self.address, time.monotonic() - started)
-        board = self._files.board
-        if board and (staged / board).is_dir():
-            try:
-                push(staged / board, f"{self.address}/{board}", replace=True)
+        _LOG.info("Checkpoint after %d steps was pushed to %s (%.1f s)", step, self.uri, time.monotonic() - started)
+        tensorboard = self._files.tensorboard
+        if tensorboard and (staged / tensorboard).is_dir():
+            try:  # once more as plain files, because TensorBoard reads a folder and no versions
+                push(staged / tensorboard, f"{self.uri}/{tensorboard}", replace=True)
             except (OSError, ValueError) as error:
                 _LOG.warning("The TensorBoard files could not be pushed: %s", error)
 
     def _taken_over(self) -> TakenOverError:
         return TakenOverError(
-            f"Only one process may train with the state at {self.address}. Another process has taken over, and goes on "
-            "from the last state that this one pushed. Nothing is lost; leave it to that one, or use another "
-            "`checkpoint_uri`."
+            f"Another process is now training with checkpoint {self.uri}; stopping. It resumed from the last "
+            "checkpoint that this one pushed, so nothing is lost. Let it finish, or use another `checkpoint_uri`."
         )
 
 
 def _keep_only(folder: Path, names: Collection[str]) -> None:
-    """Remove what an earlier attempt fetched of an older version."""
-    for path in sorted(folder.rglob("*"), reverse=True):  # what is in a folder before the folder
+    """Remove files of an older version that an earlier attempt fetched."""
+    for path in sorted(folder.rglob("*"), reverse=True):  # files before their folder
         if path.is_dir():
-            with contextlib.suppress(OSError):  # it still holds something
+            with contextlib.suppress(OSError):  # it is not empty
                 path.rmdir()
         elif path.relative_to(folder).as_posix() not in names:
             path.unlink()

@@ -1,4 +1,4 @@
-"""The stable folder that a training works in: held by one process, kept over interruptions, pushed to an address."""
+"""The work folder of a training: locked by one process, kept over interruptions, synced to object storage."""
 
 import logging
 import shutil
@@ -10,76 +10,79 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from regan.common.errors import CheckpointMismatchError, ConflictError, SettingError
 from regan.common.system import require_posix, try_lock
 from regan.storage import is_uri, latest
-from regan.training.checkpoint import CHECKPOINTS, checkpoint_files, require_own_checkpoints
-from regan.training.checkpoint_sync import RemoteState, StateFiles
+from regan.training.checkpoint import CHECKPOINTS, checkpoint_files, require_matching_checkpoints
+from regan.training.checkpoint_sync import CheckpointSync, StateFiles
 
 __all__ = [
     "StateFiles",
-    "Stop",
-    "TrainingStoppedError",
-    "Work",
-    "noting_sigterm",
-    "place_of",
-    "require_minutes",
-    "working",
+    "StopRequest",
+    "Workspace",
+    "catch_sigterm",
+    "checkpoint_location",
+    "open_workspace",
+    "require_checkpoint_minutes",
 ]
 
 _LOG = logging.getLogger("regan")
-_DIGITS = 16  # of the identity, at the end of a place: enough that no two trainings meet by accident
-_FLUSH_SECONDS = 20.0  # for the last push: whoever sends SIGTERM kills half a minute later
-
-
-class TrainingStoppedError(RuntimeError):
-    """SIGTERM came; the checkpoint is written."""
+_DIGITS = 16  # of the identity hash, 64 bits: two trainings do not get the same location by accident
+_FLUSH_SECONDS = 20.0  # for the last push: Kubernetes sends SIGKILL 30 s after SIGTERM
 
 
 @dataclass(frozen=True)
-class Work:
-    """Where a training works, and what its trainer calls.
+class Workspace:
+    """The work folder of a training, and the calls that its trainer makes.
 
     Attributes:
         folder: The work folder.
-        remote: The state at an address; None where it lies in the folder only.
+        checkpoint_sync: Sync to object storage; None if checkpoints are local only.
     """
 
     folder: Path
-    remote: RemoteState | None = None
+    checkpoint_sync: CheckpointSync | None = None
 
-    def keep(self) -> None:
-        """Have the checkpoint that was just written pushed to the address, in the background."""
-        if self.remote is not None:
-            self.remote.offer()
+    def sync(self) -> None:
+        """Push the checkpoint that was just written, in the background."""
+        if self.checkpoint_sync is not None:
+            self.checkpoint_sync.push()
 
     def check(self) -> None:
         """Raise TakenOverError if another process has taken over."""
-        if self.remote is not None:
-            self.remote.check()
+        if self.checkpoint_sync is not None:
+            self.checkpoint_sync.check()
 
-    def settle(self) -> None:
-        """Wait until all that was kept lies at the address: training is complete."""
-        if self.remote is not None:
-            self.remote.close()
+    def finish(self) -> None:
+        """Wait until all checkpoints are pushed: training is complete."""
+        if self.checkpoint_sync is not None:
+            self.checkpoint_sync.close()
 
 
-def require_minutes(checkpoint_minutes: float) -> None:
-    """Refuse a time between checkpoints that is none."""
-    if not checkpoint_minutes > 0:
-        raise ValueError(f"`checkpoint_minutes` must be more than 0. Received {checkpoint_minutes=}.")
+def require_checkpoint_minutes(checkpoint_minutes: float) -> None:
+    """SettingError unless the time between checkpoints, minutes, is more than 0."""
+    if not checkpoint_minutes > 0:  # not `<= 0`, which lets NaN pass
+        raise SettingError(f"`checkpoint_minutes` must be more than 0. Received {checkpoint_minutes=}.")
 
 
 @dataclass
-class Stop:
-    """Whether SIGTERM came."""
+class StopRequest:
+    """Whether SIGTERM was received."""
 
     requested: bool = False
 
 
 @contextmanager
-def noting_sigterm(stop: Stop | None = None) -> Iterator[Stop]:
-    """Note SIGTERM instead of dying of it, so that the step in hand is finished and kept."""
-    stop = stop or Stop()
+def catch_sigterm(stop: StopRequest | None = None) -> Iterator[StopRequest]:
+    """Record SIGTERM instead of ending, so that the current step is finished and its checkpoint written.
+
+    Args:
+        stop: Request to set; None makes one.
+
+    Yields:
+        The request. Outside the main thread it is never set, because Python handles signals in the main thread only.
+    """
+    stop = stop or StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
@@ -94,87 +97,95 @@ def noting_sigterm(stop: Stop | None = None) -> Iterator[Stop]:
         signal.signal(signal.SIGTERM, before)
 
 
-def place_of(checkpoint_uri: str, label: str, configuration: str) -> str:
-    """Where a training has its state: `<checkpoint_uri>/<label>/<16 digits of the identity>`.
+def checkpoint_location(checkpoint_uri: str, label: str, configuration: str) -> str:
+    """Where a training stores its checkpoints: `<checkpoint_uri>/<label>/<16 digits of the identity hash>`.
 
-    So trainings that differ in configuration or images never meet each other's state, and a longer one finds its own.
+    So trainings that differ in configuration or images never find each other's checkpoints, and a longer run of
+    the same training finds its own.
 
     Args:
-        checkpoint_uri: Local folder or address.
+        checkpoint_uri: Local folder or URI.
         label: Subfolder, empty for none.
-        configuration: Hash of all that a resumed training must have in common with the one before.
+        configuration: `identity_hash` of the training.
     """
     return "/".join(filter(None, (checkpoint_uri.rstrip("/"), label, configuration[:_DIGITS])))
 
 
 @contextmanager
-def working(
+def open_workspace(
     output: Path, checkpoint_uri: str, *, files: StateFiles, configuration: str, label: str = ""
-) -> Iterator[Work]:
-    """Hold the work folder of a training, with the newest state in it.
+) -> Iterator[Workspace]:
+    """Lock the work folder of a training, with the newest checkpoint in it.
 
     Args:
-        output: What the training makes. The folder is `<output>.checkpoint` beside it, unless `checkpoint_uri` is a
-            local path.
-        checkpoint_uri: Empty, a local folder to work below, or an address (`gs://`, `s3://`) below which the state is
-            fetched and pushed: at `place_of`.
-        files: What makes the state.
-        configuration: Hash of all that a resumed training must have in common with the one before.
+        output: The output of the training. The work folder is `<output>.checkpoint` beside it, unless `checkpoint_uri`
+            is a local path.
+        checkpoint_uri: Empty, a local folder to work in, or a URI (`gs://`, `s3://`) to sync checkpoints with, at
+            `checkpoint_location` below it.
+        files: The files of the state beside the checkpoints.
+        configuration: `identity_hash` of the training.
         label: Subfolder of `checkpoint_uri`, empty for none.
 
     Yields:
-        The place. The folder stays behind; it is removed when an error ends the block before there was any state, and
-        when all is done unless it was asked for.
+        The workspace. Its folder is removed after the block, unless the user named it as `checkpoint_uri`. After an
+        error it stays if it contains any state.
 
     Raises:
-        ValueError: The state belongs to another configuration or other images, `checkpoint_uri` is that of a single
-            state, or the address is of no known kind.
-        RuntimeError: Another process works in the folder.
-        TakenOverError: Another process has taken over the state at the address.
+        CheckpointMismatchError: The checkpoint belongs to another configuration or other images, or `checkpoint_uri`
+            itself contains a checkpoint.
+        UnsupportedURIError: `checkpoint_uri` has an unsupported scheme.
+        ConflictError: Another process trains in the folder.
+        TakenOverError: Another process has taken over the checkpoints at the URI.
         UnsupportedPlatformError: This is Windows.
     """
     require_posix("Training")
-    remote, folder = None, output.with_name(f"{output.name}.checkpoint")
+    sync, folder = None, output.with_name(f"{output.name}.checkpoint")
     if checkpoint_uri:
-        _require_no_state_at(checkpoint_uri, label)
-        place = place_of(checkpoint_uri, label, configuration)
+        _require_no_checkpoint_at(checkpoint_uri, label)
+        location = checkpoint_location(checkpoint_uri, label, configuration)
         if is_uri(checkpoint_uri):
-            remote = RemoteState(place, folder, files, configuration)
+            sync = CheckpointSync(location, folder, files, configuration)
         else:
-            folder = Path(place)
+            folder = Path(location)
     folder.mkdir(parents=True, exist_ok=True)
     with _held(folder):
         try:
-            require_own_checkpoints(folder / CHECKPOINTS, configuration)
-            if remote is not None:
-                remote.take()
+            require_matching_checkpoints(folder / CHECKPOINTS, configuration)
+            if sync is not None:
+                sync.pull()
             (folder / CHECKPOINTS).mkdir(exist_ok=True)
-            yield Work(folder, remote)
+            yield Workspace(folder, sync)
         except BaseException:
-            _end_interrupted(folder, remote, files)
+            _end_interrupted(folder, sync, files)
             raise
-        if remote is not None:
-            remote.close()
-        if remote is not None or not checkpoint_uri:
+        if sync is not None:
+            sync.close()
+        if sync is not None or not checkpoint_uri:
             shutil.rmtree(folder)
 
 
-def _require_no_state_at(checkpoint_uri: str, label: str) -> None:
-    """Refuse an address that holds a state itself, of whatever training, instead of places for states."""
-    for place in dict.fromkeys((checkpoint_uri.rstrip("/") or "/", place_of(checkpoint_uri, label, ""))):
-        if latest(place) if is_uri(place) else checkpoint_files(Path(place) / CHECKPOINTS):
-            raise ValueError(
-                "`checkpoint_uri` must be a folder or address below which each training has a place of its own. "
-                f"{place} itself holds a checkpoint, of another configuration or other images for all that is known. "
-                "Name the folder above it, or another one."
+def _require_no_checkpoint_at(checkpoint_uri: str, label: str) -> None:
+    """Refuse a URI that is itself the location of checkpoints.
+
+    Below such a URI, copied from a log for example, this training would find no checkpoint and start from nothing.
+    """
+    for location in dict.fromkeys((checkpoint_uri.rstrip("/") or "/", checkpoint_location(checkpoint_uri, label, ""))):
+        if latest(location) if is_uri(location) else checkpoint_files(Path(location) / CHECKPOINTS):
+            raise CheckpointMismatchError(
+                f"{location} itself contains a checkpoint, possibly of another configuration or other images. Each "
+                "training uses a folder of its own below `checkpoint_uri`: use the parent folder, or another one."
             )
 
 
-def _end_interrupted(folder: Path, remote: RemoteState | None, files: StateFiles) -> None:
-    if remote is not None:
+def _end_interrupted(folder: Path, sync: CheckpointSync | None, files: StateFiles) -> None:
+    if sync is not None:
         try:
-            remote.close(_FLUSH_SECONDS)
-        except (OSError, RuntimeError, ValueError) as error:  # the error that ended the training is raised, not this
+            sync.close(_FLUSH_SECONDS)
+        except (
+            OSError,
+            RuntimeError,
+            ValueError,
+        ) as error:  # the training's own error is raised
             _LOG.error("%s", error)
     if not files.exist_in(folder):
         shutil.rmtree(folder, ignore_errors=True)
@@ -184,7 +195,5 @@ def _end_interrupted(folder: Path, remote: RemoteState | None, files: StateFiles
 def _held(folder: Path) -> Iterator[None]:
     with (folder / ".lock").open("wb") as lock:
         if not try_lock(lock.fileno()):
-            raise RuntimeError(
-                f"Only one process may train in {folder}, and another one does. Wait for it, or use another output."
-            )
+            raise ConflictError(f"Another process is training in {folder}. Wait until it ends, or use another output.")
         yield

@@ -68,11 +68,12 @@ def audit_images(
     Args:
         synthetic: Image set to audit.
         train: Real images that trained the generator.
-        validation: Held-out real images that it never saw.
+        validation: Held-out real images, which the generator never saw.
         audit: Folder to write.
-        features: What distances are measured on: `radiomic`, a keras.applications network, or one of our classifiers.
-        max_memorised: Largest share of memorised images that passes, 0 to 1.
-        seed: Of the random draws that make sets equally large.
+        features: Feature extractor of the audit's distances: "radiomic", a keras.applications network, or the folder of
+            a classifier.
+        max_memorised: Maximum fraction of synthetic images that may be copies of training images, 0 to 1.
+        seed: Seed of the random draws that make the sets equally large.
 
     Returns:
         The verdict and the main figures.
@@ -86,11 +87,11 @@ def audit_images(
     if not 0 <= max_memorised <= 1:
         raise ValueError(f"`max_memorised` must be between 0 and 1. Received max_memorised={max_memorised}.")
     from regan.artifacts.image_set import ImageSet
-    from regan.artifacts.output_folder import require_free, writing
+    from regan.artifacts.output_folder import atomic_folder, require_empty_output
     from regan.quality.audit import audit as audit_sets
     from regan.quality.extractors import feature_extractor
 
-    require_free(Path(audit))
+    require_empty_output(Path(audit))
     sets = _Sets(ImageSet.open(synthetic), ImageSet.open(train), ImageSet.open(validation))
     _require_fit(sets)
     _require_disjoint(sets)
@@ -104,10 +105,10 @@ def audit_images(
         "seed": seed,
         "verdict": found.verdict,
         "held_out": found.held_out,
-        "cut": asdict(found.cut),
+        "cut": asdict(found.threshold),
         "num_compared": found.num_compared,
     }
-    with writing(audit) as folder:
+    with atomic_folder(audit) as folder:
         _write_tables(folder, sets, found, {"format": FORMAT, "verdict": found.verdict} | figures | settings)
         inputs = {"synthetic": synthetic, "train": train, "validation": validation}
         _write_history(folder, inputs, sets, found, settings, figures, time.monotonic() - started)

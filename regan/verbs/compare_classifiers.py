@@ -62,19 +62,20 @@ def compare_classifiers(
     before the run: superior, non-inferior, inferior or inconclusive.
 
     Args:
-        candidate: Predictions of the classifier on trial, such as the student of synthetic images.
-        reference: Predictions of the one it is measured against, such as the teacher of real images.
+        candidate: Predictions of the classifier under test, such as the student trained on synthetic images.
+        reference: Predictions of the classifier that it is compared with, such as the teacher trained on real images.
         report: Folder to write: `report.html`, `comparison.json` and history.
-        control: Predictions of a student of as many unfiltered synthetic images. Without it nobody can tell whether the
-            filter, rather than the generator, taught the student.
-        audit: Audit of the synthetic images, to be shown in the report.
-        endpoint: What is compared.
-        margin: Largest loss at the endpoint that would be accepted, between 0 and 1.
-        report_uri: Address (`gs://`, `s3://`) or folder where the newest report is kept with its verdict, of which this
-            is the only use. The last verdict there is shown beside the new one, and decides nothing. The report shows
-            images of patients: name a place that stays within the institution. Empty: none is kept.
-        run_key: Name of this run, the same when it is repeated.
-        data_version: Any text that tells the state of the real images, to be shown beside that of the last verdict.
+        control: Predictions of a student trained on equally many unfiltered synthetic images. Without it nobody can
+            know whether the filter or the generator taught the student.
+        audit: Audit of the synthetic images, shown in the report.
+        endpoint: Endpoint of the comparison: "auc", "accuracy", "sensitivity" or "specificity".
+        margin: Non-inferiority margin: the largest loss that counts as no worse, declared before the test, above 0 and
+            below 1.
+        report_uri: Stable URI where report and verdict are kept from run to run; empty = they are not kept. The
+            previous verdict there is shown beside the new one and decides nothing. The report shows images of patients:
+            use a URI or folder that stays within the institution.
+        run_key: Key of the run, the same when the run is repeated.
+        data_version: Version of the real images, as the preflight returned it.
 
     Returns:
         The verdict, the sentence that says it, and the difference with its 95 % interval.
@@ -127,14 +128,14 @@ def _write(
 ) -> None:
     """Write the report and, where there is an address, keep it there: once more where another run was faster."""
     from regan.artifacts.history import read_history, write_step
-    from regan.artifacts.output_folder import writing
+    from regan.artifacts.output_folder import atomic_folder
+    from regan.common.errors import ConflictError
     from regan.report.page import write_report
-    from regan.storage import ConflictError
 
     previous, last = _last_verdict(report_uri, record["settings"]["run_key"]) if report_uri else (None, None)
     settings = record["settings"] | ({"last_verdict": last or {}} if report_uri else {})
     try:
-        with writing(report) as folder:
+        with atomic_folder(report) as folder:
             _write_json(folder / FIGURES, names, comparisons)
             told = dict(record) | {"settings": settings}
             write_step(folder, "compare_classifiers", folders, **told, seconds=time.monotonic() - started)

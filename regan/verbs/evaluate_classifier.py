@@ -47,10 +47,10 @@ def evaluate_classifier(classifier: str | Path, images: str | Path, predictions:
     """Evaluate a classifier on images that it has never met, at the threshold fixed when it was trained.
 
     Args:
-        classifier: What `train_classifier` made.
-        images: Image set with images of both classes. None of them, and none of their groups, may have trained the
-            classifier, chosen its weights or its threshold, or stand behind the synthetic images that trained it.
-        predictions: Folder to write: `predictions.csv` (one line an image, joined later by its pixel hash) and
+        classifier: Classifier that `train_classifier` wrote.
+        images: Image set with images of both classes. No image of it, and none of its group, may have trained the
+            classifier, set its weights or threshold, or be behind the synthetic images that trained it.
+        predictions: Folder to write: `predictions.csv` (one row per image, joined later by its pixel hash) and
             `metrics.json`.
 
     Returns:
@@ -63,10 +63,10 @@ def evaluate_classifier(classifier: str | Path, images: str | Path, predictions:
     """
     from regan.artifacts.history import write_step
     from regan.artifacts.image_set import ImageSet
-    from regan.artifacts.output_folder import writing
+    from regan.artifacts.output_folder import atomic_folder
 
     started = time.monotonic()
-    with writing(predictions) as folder:
+    with atomic_folder(predictions) as folder:
         image_set = ImageSet.open(images)
         _require_fit(classifier, image_set)
         from regan.classifier.figures import measure, roc_points

@@ -65,16 +65,16 @@ def filter_images(
     Images with the same pixels are offered once; the same picture in both classes is offered to neither.
 
     Args:
-        negative: Image set of the negative class, or several (parts made by different tasks).
-        positive: The same for the positive class.
-        classifier: The teacher that judges. Not read when `rule="none"`, and may then be empty.
+        negative: Image set of the negative class, or several from parallel steps.
+        positive: Image set of the positive class, or several.
+        classifier: Teacher that judges the images. Not read with `rule="none"`, and may then be empty.
         images: Folder to write.
-        rule: `agreement`: the teacher gives an image its own class. `confidence`: the probability of its own class is
-            at least `confidence`. `none`: all are accepted, which makes the control that every filter needs.
-        confidence: 0.5 to 1.
-        per_class: Images to keep of each class, picked at random among the accepted ones. 0: as many as the rarer class
-            gives. More than there are is an error, since students are compared at equal numbers of images.
-        seed: Of the random pick.
+        rule: Synthetic images that are kept: "agreement" = the teacher predicts the image's own class; "confidence" =
+            with a minimum probability; "none" = every image, as for the control.
+        confidence: Minimum probability of the image's own class under the rule "confidence", 0.5 to 1.
+        per_class: Images of each class to keep, drawn at random from those that pass; 0 = as many as the rarer class
+            has. More than there are is an error, because students are compared at equal numbers of images.
+        seed: Seed of classifier training, and of the choice of images among those that pass the filter.
 
     Returns:
         Path, images in all and per class, and the accepted share of each class.
@@ -84,12 +84,12 @@ def filter_images(
         FileExistsError: `images` holds something already.
         ValueError: A setting is unknown, the inputs do not fit each other, or too few images were accepted.
     """
-    from regan.artifacts.output_folder import writing
+    from regan.artifacts.output_folder import atomic_folder
     from regan.classifier.filtering import NONE, images_per_class
 
     started = time.monotonic()
     _require_settings(rule, confidence, per_class)
-    with writing(images) as folder:
+    with atomic_folder(images) as folder:
         sets = _open_sets(negative, positive)
         teacher = None if rule == NONE else _load_teacher(classifier, sets)
         unique = _unique(sets)
@@ -167,11 +167,11 @@ def _load_teacher(classifier: str | Path, sets: "dict[str, list[ImageSet]]") -> 
 
 
 def _unique(sets: "dict[str, list[ImageSet]]") -> "dict[str, np.ndarray]":
-    from regan.classifier.filtering import first_of_each
+    from regan.classifier.filtering import mark_first_occurrences
 
     hashes = {label: [row.sha256 for s in parts for row in s.rows] for label, parts in sets.items()}
     in_both = frozenset.intersection(*(frozenset(values) for values in hashes.values()))
-    return {label: first_of_each(values, in_both) for label, values in hashes.items()}
+    return {label: mark_first_occurrences(values, in_both) for label, values in hashes.items()}
 
 
 def _accepted(
@@ -183,14 +183,14 @@ def _accepted(
     rule: str,
     confidence: float,
 ) -> "np.ndarray":
-    from regan.classifier.filtering import accepted
+    from regan.classifier.filtering import accept
     from regan.common.progress import Progress
 
     if teacher is None:
         return unique
     with Progress(f"Judge {teacher.classes[positive]}", len(unique)) as progress:
         probabilities = teacher.probabilities(_counted(sets, progress))
-    agreed = accepted(probabilities, positive=positive, rule=rule, threshold=teacher.threshold, confidence=confidence)
+    agreed = accept(probabilities, positive=positive, rule=rule, threshold=teacher.threshold, confidence=confidence)
     return agreed & unique
 
 
@@ -209,13 +209,13 @@ def _offers(
 ) -> list[_Offer]:
     import numpy as np
 
-    from regan.classifier.filtering import picked
+    from regan.classifier.filtering import sample_accepted
 
     random = np.random.default_rng(seed)
     offers = []
     for label in sets:
         kept = np.zeros_like(accepted[label])
-        kept[picked(accepted[label], number, random)] = True
+        kept[sample_accepted(accepted[label], number, random)] = True
         offers.append(_Offer(label, sets[label], unique[label], accepted[label], kept))
     return offers
 

@@ -49,15 +49,17 @@ def generate_images(
     Args:
         generator: Generator, or one snapshot of a run.
         images: Image set to write.
-        label: Class to make; `all` makes every class that the generator knows.
-        seeds: Latent seeds: numbers and ranges such as `1-25000` or `1-10,20`; `1-100+2` is the second range of that
-            length after 1-100, and `1-100:2/4` the second of its four parts.
-        truncation_psi: Distance of the styles from their mean: 1 is what the generator was trained for, less gives
-            more typical images, more gives more varied ones.
-        truncation_cutoff: Only so many styles, the coarse ones, are moved by psi; 0 = all.
-        noise: `random`, drawn from each seed; `constant`, that of the training, the same for all; or `none`.
-        mixing_seeds: Seeds of the fine styles, one for all images or as many as `seeds`; empty = each image's own.
-        mixing_cut: With them: so many styles, the coarse ones, stay those of `seeds`.
+        label: Class to generate; "all" = every class of the generator.
+        seeds: Latent seeds, first and last, such as "1-25000"; in the pipeline, each further class and round takes the
+            next range of that length. Several ranges and numbers are separated by commas, "1-10,20"; "1-100+2" is the
+            second range of that length after 1-100, and "1-100:2/4" the second of its four parts.
+        truncation_psi: Truncation psi, the spread of the styles: 0 = the average image, 1 = as trained, above 1 = more
+            varied.
+        truncation_cutoff: Number of coarse styles that psi truncates; 0 = all.
+        noise: Noise inputs: "random" = drawn from each seed, "constant" = the same for all images, or "none".
+            "constant" is the noise of training.
+        mixing_seeds: Seeds of the fine styles, one for all images or as many as `seeds`; empty = no style mixing.
+        mixing_cut: Number of coarse styles that style mixing takes from `seeds`; 0 = no style mixing.
 
     Returns:
         Where the images lie and how many there are.
@@ -77,10 +79,10 @@ def generate_images(
     from regan.artifacts.history import contact_sheet, write_step
     from regan.artifacts.image_set import ImageSetWriter
     from regan.artifacts.model import read_model, read_training_index
-    from regan.artifacts.output_folder import require_free, writing
+    from regan.artifacts.output_folder import atomic_folder, require_empty_output
     from regan.common.progress import Progress
 
-    require_free(Path(images))
+    require_empty_output(Path(images))
     labels = _labels(read_model(generator, "generator")["labels"], label)
 
     from regan.gan.sampling import Generator, Mixing
@@ -99,7 +101,7 @@ def generate_images(
     streams = {name: network.images(numbers, name, truncation_psi, **how) for name in labels}
     names = [f"{seed}~{other}" for seed, other in zip(numbers, others, strict=True)] if others else numbers
     sheets: dict[str, list[np.ndarray]] = {name: [] for name in labels}
-    with writing(images) as folder:
+    with atomic_folder(images) as folder:
         with (
             ImageSetWriter(
                 folder,

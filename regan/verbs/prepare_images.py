@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-    from regan.preparation.inspection import Survey
-    from regan.preparation.saved_split import KeptSplit, Settled
+    from regan.preparation.inspection import Inspection
+    from regan.preparation.saved_split import SavedSplit, SplitMatch
     from regan.preparation.sources import Refusal, Source
 
 _LOG = logging.getLogger("regan")
@@ -83,22 +83,22 @@ def prepare_images(
     validates. A new picture that resembles pictures on two sides is refused, and so is one whose class has changed.
 
     Args:
-        source: Folder, zip archive, or address (`gs://`, `s3://`) of the pictures: `<class>/<any name>.png` or `.jpg`.
+        source: URI or path of the real images: a folder or zip archive with one subfolder for each class. Files are
+            `<class>/<any name>.png` or `.jpg`.
         train: Image set to write, for training.
         validation: Image set to write, for early stopping, thresholds and audits.
-        test: Image set to write, for the one final test.
-        negative_class: Folder name of the class without the finding. Empty with `positive_class` empty: there must be
-            two class folders, and the last one of the alphabet is the positive one.
-        positive_class: Folder name of the class with the finding, the one that sensitivity counts.
-        size: Height and width of the images, a power of two from 32 to 1024, pixels.
+        test: Image set to write, for the final evaluation only.
+        negative_class: Class without the finding; empty = the first of the source's two classes in alphabetical order.
+            Name neither class or both.
+        positive_class: Class with the finding, which sensitivity counts; empty = the last of the source's two classes.
+        size: Height and width of the images in pixels, a power of two from 32 to 1024.
         channels: 1 for grey, 3 for RGB.
-        test_per_class: Test images of each class.
-        validation_fraction: Share of the other images that validates, above 0 and below 1.
-        mask_pattern: Shell pattern for the names of lesion masks that lie beside the pictures. Empty: there are none.
-        seed: Same files and seed, same split.
-        split_uri: Address (`gs://`, `s3://`) or folder where the split is kept from run to run, of which this is the
-            only use. It holds hashes, classes, groups and fingerprints of the pictures, no names. Empty: every run
-            splits anew.
+        test_per_class: Test images of each class, which only the final evaluation reads.
+        validation_fraction: Fraction of the images outside the test set that goes to validation, above 0 and below 1.
+        mask_pattern: Shell pattern for the names of lesion masks, which are left out; empty = there are none.
+        seed: Seed of the split. The same files and seed give the same split.
+        split_uri: Stable URI of the saved split, so that no test image ever becomes a training image; empty = a new
+            split in each run. It holds hashes, classes, groups and perceptual hashes of images, no file names.
 
     Returns:
         The paths of the three image sets, the classes, and how many images went where.
@@ -112,16 +112,16 @@ def prepare_images(
         RuntimeError: Other runs have changed the kept split twice meanwhile.
         OSError: The storage does not answer as it should.
     """
-    from regan.artifacts.output_folder import writing_all
-    from regan.preparation.inspection import survey
+    from regan.artifacts.output_folder import atomic_folders
+    from regan.preparation.inspection import inspect_source
     from regan.preparation.saved_split import read_split
 
     started = time.perf_counter()
     settings = _checked(size, channels, test_per_class, validation_fraction, mask_pattern, seed)
     if split_uri:
         read_split(split_uri)  # an address that does not answer is told before the work
-    with writing_all(train, validation, test) as folders, _opened(source, beside=folders[0]) as pictures:
-        found = survey(
+    with atomic_folders(train, validation, test) as folders, _opened(source, beside=folders[0]) as pictures:
+        found = inspect_source(
             pictures,
             negative_class=negative_class,
             positive_class=positive_class,
@@ -149,21 +149,21 @@ def prepare_images(
 class _Split:
     """Where every image goes, what is refused, and the kept split before and after."""
 
-    found: "Survey"
+    found: "Inspection"
     sides: list[str]
     refused: "list[Refusal]"
-    settled: "Settled"
-    before: "KeptSplit"
-    after: "KeptSplit"
+    match: "SplitMatch"
+    before: "SavedSplit"
+    after: "SavedSplit"
 
-    def kept_figures(self) -> dict[str, int]:
-        from regan.preparation.saved_split import kept_figures
+    def split_figures(self) -> dict[str, int]:
+        from regan.preparation.saved_split import split_figures
 
-        return kept_figures(self.before, self.after, self.settled)
+        return split_figures(self.before, self.after, self.match)
 
 
 def _written(
-    found: "Survey",
+    found: "Inspection",
     pictures: "Source",
     folders: Sequence[Path],
     settings: Mapping[str, Any],
@@ -173,8 +173,8 @@ def _written(
     once_more: bool = True,
 ) -> _Split:
     """Split, write the sets and their history, and keep the split: once more where another run was faster."""
+    from regan.common.errors import ConflictError
     from regan.preparation.saved_split import push_split
-    from regan.storage import ConflictError
 
     made = _split(found, settings, places["split_uri"])
     sheets = _write_sets(made.found, made.sides, pictures, folders, settings)
@@ -246,37 +246,37 @@ def _opened(source: str | Path, *, beside: Path) -> "Iterator[Source]":
         yield opened
 
 
-def _split(found: "Survey", settings: Mapping[str, Any], split_uri: str) -> _Split:
-    from regan.preparation.saved_split import KeptSplit, extended, read_split, settle
+def _split(found: "Inspection", settings: Mapping[str, Any], split_uri: str) -> _Split:
+    from regan.preparation.saved_split import SavedSplit, extend_split, match_split, read_split
     from regan.preparation.split import split_by_group
 
-    before = read_split(split_uri, found.classes) if split_uri else KeptSplit()
-    settled = settle(before, found.images)
+    before = read_split(split_uri, found.classes) if split_uri else SavedSplit()
+    match = match_split(before, found.images)
     sides = split_by_group(
         [image.label for image in found.images],
-        settled.groups,
+        match.groups,
         test_per_class=settings["test_per_class"],
         validation_fraction=settings["validation_fraction"],
         seed=settings["seed"],
         train_only=found.mixed_groups,
-        settled=settled.sides,
+        assigned=match.sides,
     )
-    after = extended(before, found.images, sides, settled, found.classes) if split_uri else before
-    regrouped = tuple(replace(image, group=group) for image, group in zip(found.images, settled.groups))
+    after = extend_split(before, found.images, sides, match, found.classes) if split_uri else before
+    regrouped = tuple(replace(image, group=group) for image, group in zip(found.images, match.groups))
     found = replace(found, images=regrouped)
-    refused = [*found.refused, *_left_out(found, sides, settled)]
-    return _Split(found, sides, refused, settled, before, after)
+    refused = [*found.refused, *_left_out(found, sides, match)]
+    return _Split(found, sides, refused, match, before, after)
 
 
-def _left_out(found: "Survey", sides: Sequence[str], settled: "Settled") -> "Iterator[Refusal]":
+def _left_out(found: "Inspection", sides: Sequence[str], match: "SplitMatch") -> "Iterator[Refusal]":
     from regan.common.text import printable
     from regan.preparation.sources import Refusal
     from regan.preparation.split import LEFT_OUT, TEST
 
     tested = {image.group: printable(image.file.name) for image, side in zip(found.images, sides) if side == TEST}
     for index, (image, side) in enumerate(zip(found.images, sides)):
-        if index in settled.refused:
-            yield Refusal(printable(image.file.name), *settled.refused[index])
+        if index in match.refused:
+            yield Refusal(printable(image.file.name), *match.refused[index])
         elif side == LEFT_OUT:
             other = tested.get(image.group, "a test image of an earlier run")
             yield Refusal(
@@ -287,7 +287,7 @@ def _left_out(found: "Survey", sides: Sequence[str], settled: "Settled") -> "Ite
 
 
 def _write_sets(
-    found: "Survey", sides: Sequence[str], pictures: "Source", folders: Sequence[Path], settings: Mapping[str, Any]
+    found: "Inspection", sides: Sequence[str], pictures: "Source", folders: Sequence[Path], settings: Mapping[str, Any]
 ) -> "dict[str, np.ndarray]":
     """Second pass: write the three sets, mixed, and return a sheet of training images for each class."""
     import numpy as np
@@ -350,7 +350,7 @@ def _write_history(
                 "num_groups_of_both_classes": len(found.mixed_groups),
                 "num_enlarged": sum(image.enlarged for image in found.images),
             }
-            | (made.kept_figures() if places["split_uri"] else {}),
+            | (made.split_figures() if places["split_uri"] else {}),
             tables={
                 "split": split_table(found, sides),
                 "refusal_reasons": [{"reason": reason, "files": n} for reason, n in reasons.most_common()],
@@ -377,7 +377,7 @@ def _log_outcome(made: _Split, test_per_class: int) -> None:
             told = "test: %d images of %s are fewer than `test_per_class`; new ones will fill it up"
             _LOG.warning(told, row["images"], row["class"])
     if made.before.images:
-        figures = made.kept_figures()
+        figures = made.split_figures()
         _LOG.info(
             "Kept split: %d images are known and stay on their side, %d are new, %d of earlier runs are gone",
             *(figures[name] for name in ("num_known", "num_new", "num_gone")),
@@ -397,4 +397,4 @@ def _log_outcome(made: _Split, test_per_class: int) -> None:
 
 
 # Reasons that need no line for each file.
-_ORDINARY = ("mask", "hidden file", "no image file by its name", "unwanted class", "resembles a test image")
+_ORDINARY = ("mask", "hidden file", "not an image file by its name", "unwanted class", "resembles a test image")

@@ -73,18 +73,19 @@ def publish_images(
     Args:
         images: Synthetic image set.
         audit: Its audit, which must have passed.
-        report: Report on the classifier that was trained on these images.
+        report: Report on the classifier trained on these images.
         release: Folder to write.
-        generator: Generator that made the images: of both classes, or of the negative one. Empty: none is kept.
+        generator: Generator of the images: of both classes, or of the negative class. Empty = none is kept.
         generator_positive: Generator of the positive class, where each class has its own.
-        release_uri: Address such as `gs://bucket/folder` to push a copy to; empty for none.
-        release_name: Subfolder of `release_uri` for this release, so that the next one has a place beside it.
-        title: Title of the datasheet; made from the classes where empty.
-        generator_uri: Address (`gs://`, `s3://`) or folder within the institution where generators are kept, each at
-            `<generator_uri>/<class>`, or `<generator_uri>/all` for one of both classes. Empty: none is kept.
-        report_uri: Address or folder where `compare_classifiers` kept the verdict: it is noted there that the run is
-            finished, as the last act, so that a run whose release failed is not taken for one that left nothing to do.
-        run_key: What the run is known by there.
+        release_uri: URI that the release is copied to; empty = no copy. Such as gs://bucket/folder.
+        release_name: Subfolder of `release_uri` for this release; empty = the URI itself.
+        title: Title of the datasheet; empty = made from the classes.
+        generator_uri: Stable URI of released generators: GAN training starts from the latest, and publish_images adds
+            the new one; empty = start from random weights and keep none. It must stay within the institution;
+            generators are at `<generator_uri>/<class>`, or `<generator_uri>/all` for one of both classes.
+        report_uri: Stable URI where report and verdict are kept from run to run; empty = they are not kept. As the last
+            act the run is marked there as finished, so that a run whose release failed is not taken for a complete one.
+        run_key: Key of the run, the same when the run is repeated.
 
     Returns:
         Folder, number of images and address of the copy.
@@ -99,7 +100,7 @@ def publish_images(
     from regan.artifacts.history import write_step
     from regan.artifacts.image_set import ImageSet
     from regan.artifacts.model import weights_hash
-    from regan.artifacts.output_folder import writing
+    from regan.artifacts.output_folder import atomic_folder
 
     started = time.monotonic()
     release_uri = "/".join(filter(None, (release_uri.rstrip("/"), release_name))) if release_uri else ""
@@ -111,7 +112,7 @@ def publish_images(
     settings |= {"release_uri": release_uri}
     if generators:
         settings |= {"generators_kept": {name: weights_hash(folder) for name, folder in generators.items()}}
-    with writing(release) as folder:
+    with atomic_folder(release) as folder:
         num_images = _write_images(image_set, copies, folder)
         _write_audit(audited, folder / AUDIT)
         with tempfile.TemporaryDirectory() as scratch:
@@ -195,8 +196,9 @@ def _generators(image_set: "ImageSet", folders: Sequence[str | Path]) -> dict[st
 
 
 def _finish(report_uri: str, run_key: str) -> None:
+    from regan.common.errors import ConflictError
     from regan.report.previous_verdict import finish_verdict
-    from regan.storage import ConflictError, fetch_latest, push_latest
+    from regan.storage import fetch_latest, push_latest
 
     for last_try in (False, True):
         with tempfile.TemporaryDirectory() as folder:
@@ -216,8 +218,9 @@ def _keep_generator(generator: Path, uri: str) -> None:
 
     Its history, with images of patients, stays behind: it would grow with every run.
     """
+    from regan.common.errors import ConflictError
     from regan.common.files import file_hash
-    from regan.storage import ConflictError, latest, push_latest
+    from regan.storage import latest, push_latest
 
     with tempfile.TemporaryDirectory() as folder:
         for name in _OF_GENERATOR:

@@ -53,12 +53,14 @@ def select_snapshot(
     snapshot with the least kernel distance is kept; the Frechet distance is shown beside it.
 
     Args:
-        run: Training run, with its snapshots.
-        images: Real images, never those that the classifiers are tested on; usually those that trained the run.
-        generator: Folder to write: the kept snapshot and `distances.csv`.
-        features: What distances are measured on: `radiomic`, a keras.applications network, or one of our classifiers.
-        num_images: Synthetic images per snapshot, equally many of each class.
-        truncation_psi: Psi at which the images will be made for release.
+        run: Training run with its snapshots.
+        images: Real images, usually those that trained the run, never those that test the classifiers.
+        generator: Folder to write: the selected snapshot and `distances.csv`.
+        features: Feature extractor of the distances that select the snapshot: "radiomic", a keras.applications network,
+            or the folder of a classifier.
+        num_images: Synthetic images per snapshot for these distances, equally many of each class.
+        truncation_psi: Truncation psi, the spread of the styles: 0 = the average image, 1 = as trained, above 1 = more
+            varied. Use the psi of the images that will be released.
         seed: First latent seed.
 
     Returns:
@@ -72,11 +74,11 @@ def select_snapshot(
     started = time.monotonic()
     _require_settings(num_images, truncation_psi, seed)
     from regan.artifacts.image_set import ImageSet
-    from regan.artifacts.output_folder import require_free, writing
+    from regan.artifacts.output_folder import atomic_folder, require_empty_output
     from regan.quality.extractors import feature_extractor
     from regan.quality.snapshots import SnapshotMeasure
 
-    require_free(Path(generator))
+    require_empty_output(Path(generator))
     image_set = ImageSet.open(images)
     paths, labels = _open_run(run, image_set)
     extractor = feature_extractor(features)
@@ -92,7 +94,7 @@ def select_snapshot(
         "labels": labels,
     }
     figures = {name: rows[best][name] for name in ("kimg", "kernel_distance", "frechet_distance")}
-    with writing(generator) as folder:
+    with atomic_folder(generator) as folder:
         _write_distances(folder / DISTANCES, rows, best)
         _copy_snapshot(paths[best], folder, image_set, labels, {"selected": rows[best] | settings})
         _write_history(
@@ -181,15 +183,15 @@ def _floor(real: "Features", synthetic: "Features", seed: int) -> dict[str, floa
     """What two halves of the real images give, and the kept snapshot at the same numbers of images."""
     import numpy as np
 
-    from regan.quality.distances import halves
+    from regan.quality.distances import random_halves
     from regan.quality.frechet import Moments, frechet_distance
     from regan.quality.kernel import polynomial_mmd
 
     kernel, frechet, beside = [], [], []
     for split in range(_NUM_SPLITS):
         for label, values in real.items():
-            first, second = halves(values, seed=seed + split)
-            other = halves(synthetic[label], seed=seed + split)[0][: len(second)]
+            first, second = random_halves(values, seed=seed + split)
+            other = random_halves(synthetic[label], seed=seed + split)[0][: len(second)]
             moments = Moments.from_features(first)
             kernel.append(polynomial_mmd(first, second))
             frechet.append(frechet_distance(moments, Moments.from_features(second)))

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from regan.artifacts.image_set import ImageSet
-    from regan.classifier.initial_network import Start
+    from regan.classifier.initial_network import InitialNetwork
     from regan.classifier.recipes import Recipe
     from regan.classifier.trainer import Training
-    from regan.training.workspace import Work
+    from regan.training.workspace import Workspace
 
 _PIXELS = "pixels"
 
@@ -40,7 +40,7 @@ def train_classifier(
     batch_size: int = 32,
     checkpoint_uri: str = "",
     checkpoint_name: str = "",
-    checkpoint_minutes: float = 10.0,
+    checkpoint_minutes: float = 5.0,
     seed: int = 0,
 ) -> TrainedClassifier:
     """Train a classifier of two classes, on real or on synthetic images.
@@ -48,26 +48,30 @@ def train_classifier(
     An interrupted training goes on when the same command is run again, to the same bytes on the same CPU.
 
     Args:
-        images: Image set that trains.
-        validation: Real images on which early stopping and the threshold are fixed. They share no image and no group
-            with `images`, nor with the real images behind synthetic ones.
-        classifier: Folder to write; it appears when training is complete. The work goes on in `<classifier>.checkpoint`
-            beside it.
-        start: A classifier whose training goes on (rounds). Its backbone must be `backbone`; `weights` is not read.
-        backbone: `small`, for images of 32 x 32 or little more, or a network of keras.applications.
-        weights: `imagenet`, `none`, or the path or address of a `.weights.h5` file of the backbone. `small` has `none`
-            only.
-        recipe: `standard`; or `reference` for the behaviour of the experiment of 2021: validation images train too,
-            the last epoch is kept, a frozen backbone sees [0, 1], the threshold is 0.5.
-        epochs: At most so many passes over the images.
-        batch_size: Images a step.
-        checkpoint_uri: Where the state outlives the machine, at `<checkpoint_uri>/<checkpoint_name>/<hash of settings
-            and images>`, so that trainings can share it and none meets another's; it is kept when training is complete.
-            A local folder is worked in. From an address (`gs://`, `s3://`) the state is fetched, and pushed there with
+        images: Image set to train on.
+        validation: Real images for early stopping and the threshold. They share no image and no group with `images`,
+            nor with the real images behind synthetic ones.
+        classifier: Folder to write, created when training is complete. Until then the work is in
+            `<classifier>.checkpoint` beside it.
+        start: Classifier whose training continues (rounds). Its backbone must be `backbone`; `weights` is not read.
+        backbone: Backbone of the classifiers: a keras.applications network, or "small" for images of 32 x 32 or
+            slightly larger.
+        weights: Initial weights of the backbone: "imagenet", "none" = random, or the path or URI of a .weights.h5 file;
+            "small" has only "none".
+        recipe: Training recipe of the classifiers: "standard", or "reference" = the published experiment of 2021. In
+            the reference recipe validation images train too, the last epoch is kept, a frozen backbone sees [0, 1], and
+            the threshold is 0.5.
+        epochs: Maximum number of epochs.
+        batch_size: Images per training step of a classifier.
+        checkpoint_uri: Stable URI or mounted folder for checkpoints, from which training resumes after a preemption;
+            empty = beside the output, lost with the pod. Checkpoints are at `<checkpoint_uri>/<checkpoint_name>/<hash
+            of settings and images>`, so that several trainings can share a URI, and are kept when training is complete.
+            A local folder is used in place. With a URI (gs://, s3://), the state is downloaded first, and uploaded with
             each checkpoint and on SIGTERM.
-        checkpoint_name: Subfolder of `checkpoint_uri`, for people who look there; empty for none.
-        checkpoint_minutes: Longest time between checkpoints.
-        seed: Of first weights, shuffle and augmentation. The same seed on the same CPU gives the same bytes.
+        checkpoint_name: Subfolder of `checkpoint_uri`, for people; empty = none.
+        checkpoint_minutes: Maximum time between two checkpoints in minutes.
+        seed: Seed of classifier training, and of the choice of images among those that pass the filter. The same seed
+            on the same CPU gives the same bytes.
 
     Returns:
         Path, area under the ROC curve on validation images with the kept weights, epochs trained, decision threshold.
@@ -81,15 +85,15 @@ def train_classifier(
         TakenOverError: Another process trains with the state at `checkpoint_uri`, and began later.
     """
     from regan.artifacts.history import write_step
-    from regan.artifacts.output_folder import require_free, writing
-    from regan.classifier.recipes import recipe_named
-    from regan.training.workspace import StateFiles, require_minutes, working
+    from regan.artifacts.output_folder import atomic_folder, require_empty_output
+    from regan.classifier.recipes import find_recipe
+    from regan.training.workspace import StateFiles, open_workspace, require_checkpoint_minutes
 
     started = time.monotonic()
-    plan = recipe_named(recipe)
+    plan = find_recipe(recipe)
     _require_at_least_one(epochs=epochs, batch_size=batch_size)
-    require_minutes(checkpoint_minutes)
-    require_free(Path(classifier))
+    require_checkpoint_minutes(checkpoint_minutes)
+    require_empty_output(Path(classifier))
     sets = _open_sets(images, validation)
     first = _first_network(sets["images"], plan, start=start, backbone=backbone, weights=weights, seed=seed)
     settings = {
@@ -103,12 +107,12 @@ def train_classifier(
         "seed": seed,
     }
     identity = _identity(settings, sets, start)
-    with working(
+    with open_workspace(
         Path(classifier), checkpoint_uri, files=StateFiles(), configuration=identity, label=checkpoint_name
     ) as work:
         training = _train(first, sets, plan, settings, work, identity, checkpoint_minutes)
         figures = _figures(training, sets, plan)
-        with writing(classifier) as folder:
+        with atomic_folder(classifier) as folder:
             _write_model(folder, first, sets, settings, figures, start)
             write_step(
                 folder,
@@ -131,24 +135,24 @@ def _require_at_least_one(**settings: int) -> None:
 
 def _open_sets(images: str | Path, validation: str | Path) -> "dict[str, ImageSet]":
     from regan.artifacts.image_set import ImageSet
-    from regan.classifier.checks import require_apart, require_both_classes, require_same_kind
+    from regan.classifier.checks import require_both_classes, require_disjoint, require_same_kind
 
     sets = {"images": ImageSet.open(images), "validation": ImageSet.open(validation)}
     require_same_kind(sets)
     for argument, image_set in sets.items():
         require_both_classes(image_set, argument)
-    require_apart(sets["images"], sets["validation"])
+    require_disjoint(sets["images"], sets["validation"])
     return sets
 
 
 def _first_network(
     images: "ImageSet", recipe: "Recipe", *, start: str | Path, backbone: str, weights: str, seed: int
-) -> "Start":
-    from regan.classifier.initial_network import network_of, new_network
+) -> "InitialNetwork":
+    from regan.classifier.initial_network import network_from_classifier, new_network
     from regan.storage import fetch, is_uri
 
     if str(start):
-        return network_of(start, images, recipe, backbone=backbone, seed=seed)
+        return network_from_classifier(start, images, recipe, backbone=backbone, seed=seed)
     with TemporaryDirectory(prefix="weights-") as scratch:
         file = str(fetch(weights, scratch)) if is_uri(weights) else weights
         return new_network(images, recipe, backbone=backbone, weights=file, seed=seed)
@@ -168,11 +172,11 @@ def _identity(settings: dict[str, Any], sets: "dict[str, ImageSet]", start: str 
 
 
 def _train(
-    first: "Start",
+    first: "InitialNetwork",
     sets: "dict[str, ImageSet]",
     recipe: "Recipe",
     settings: dict[str, Any],
-    work: "Work",
+    work: "Workspace",
     identity: str,
     checkpoint_minutes: float,
 ) -> "Training":
@@ -194,12 +198,12 @@ def _train(
             batch_size=settings["batch_size"],
             seed=settings["seed"],
             checkpointing=Checkpointing(
-                work.folder / CHECKPOINTS, identity, 60 * checkpoint_minutes, work.keep, work.check
+                work.folder / CHECKPOINTS, identity, 60 * checkpoint_minutes, work.sync, work.check
             ),
         )
     finally:
         shutil.rmtree(scratch)
-    work.settle()
+    work.finish()
     return result
 
 
@@ -220,7 +224,7 @@ def _figures(training: "Training", sets: "dict[str, ImageSet]", recipe: "Recipe"
 
 def _write_model(
     folder: Path,
-    first: "Start",
+    first: "InitialNetwork",
     sets: "dict[str, ImageSet]",
     settings: dict[str, Any],
     figures: dict[str, Any],

@@ -58,7 +58,7 @@ def train_gan(
     r1_gamma: float = 0.0,
     start_uri: str = "",
     checkpoint_uri: str = "",
-    checkpoint_minutes: float = 10.0,
+    checkpoint_minutes: float = 5.0,
     devices: int = 0,
     seed: int = 0,
 ) -> TrainedGan:
@@ -67,37 +67,42 @@ def train_gan(
     On a CPU with as many cores, an interrupted training ends with the same weights bit for bit as one that was not.
 
     Args:
-        images: Image set to learn from.
-        run: Folder to write; it appears when training is complete. The work goes on in `<run>.checkpoint` beside it.
-        label: Class to learn; `all` trains one class-conditional network on both.
-        preset: `demo` (minutes on a laptop at 32 x 32), `config-e` or `config-f` (days on a GPU at 256 x 256).
-        kimg: Length in thousands of real images; 0 takes the preset's.
-        keep_snapshots: Snapshots to keep at most, thinned evenly as training goes on.
-        features: What the distances of each snapshot to the real images, shown in TensorBoard while training goes on,
-            are measured on: `radiomic`, a keras.applications network, or one of our classifiers; empty = not measured.
-            2,000 images are made for it, at psi 1.
-        augment: What is done to images before the discriminator sees them: `none`; `mirror`, real ones are flipped left
-            to right at random; `ada`, both kinds are moved, turned, scaled and recoloured besides, the more the better
-            the discriminator knows the real ones by heart: for a few thousand images or fewer.
-        precision: `bfloat16` computes the convolutions at the four largest image sizes in half precision, which is
-            quicker on GPUs that have units for it; weights, losses and images stay `float32`.
-        mapping_layers: Dense layers of the mapping network; 0 takes the preset's. To start from an official network of
-            the configuration `auto`, say 2.
-        batch_size: Images a step, a multiple of 4; 0 takes the preset's. Their number decides what memory a GPU needs.
-        r1_gamma: Weight of R1, which holds the discriminator back; 0 takes the preset's for the images' size.
-        start_uri: Folder of a generator to start from, or folder or address where `publish_images` keeps one below
-            `label`; nothing there yet = random weights. Its preset, mapping layers, size and labels must be the new
-            ones; grey may start from RGB and RGB from grey. The discriminator is new unless one lies beside the
-            generator, as `import_nvidia` leaves it. Read at the first start only.
-        checkpoint_uri: Where the state outlives the machine, at `<checkpoint_uri>/<label>/<hash of configuration,
-            start_uri and images>`, so that trainings can share it and none meets another's; it is kept when training is
-            complete. A local folder is worked in. From an address (`gs://`, `s3://`) the state is fetched, and pushed
-            there with each checkpoint and on SIGTERM; TensorBoard, pointed to `checkpoint_uri`, shows all that lies
-            below.
-        checkpoint_minutes: Longest time between checkpoints; one is also written with every snapshot.
-        devices: How many devices share each batch, in shares of a multiple of 4 images; 0 = as many of the visible ones
-            as can. Their number may change when training goes on.
-        seed: Seed of initial weights, latents, noise and the order of the images.
+        images: Image set to train on.
+        run: Folder to write, created when training is complete. Until then the work is in `<run>.checkpoint` beside it.
+        label: Class to train on; "all" = every class, with one class-conditional network.
+        preset: Networks and training: "demo" (minutes on a laptop at 32 x 32), "config-e" or "config-f" (days on a GPU
+            at 256 x 256).
+        kimg: Length of training in thousands of real images shown; 0 = the preset's.
+        keep_snapshots: Maximum number of snapshots kept, thinned evenly as training proceeds.
+        features: Feature extractor of the distances that TensorBoard shows during training: "radiomic", a
+            keras.applications network, or the folder of a classifier; empty = not computed. 2,000 images are generated
+            for it, at psi 1.
+        augment: Augmentation of the discriminator's images: "none"; "mirror" = real images are mirrored at random;
+            "ada" = adaptive discriminator augmentation too, for a few thousand images or fewer. `ada` also moves,
+            rotates, scales and recolours real and synthetic images, the more the better the discriminator has memorised
+            the real ones.
+        precision: "float32", or "bfloat16" = half precision for the convolutions at the four largest image sizes. It is
+            faster on GPUs with bfloat16 units; weights, losses and images stay float32.
+        mapping_layers: Number of dense layers in the mapping network; 0 = the preset's. An official network of the
+            configuration `auto` has 2.
+        batch_size: Images per step, a multiple of 4; 0 = the preset's. It decides how much memory a GPU needs.
+        r1_gamma: Weight of the R1 penalty; 0 = the preset's for the size of the images. R1 penalises the gradient of
+            the discriminator at real images (Mescheder et al. 2018).
+        start_uri: Stable URI of released generators: GAN training starts from the latest, and publish_images adds the
+            new one; empty = start from random weights and keep none. The folder of one generator works too. Preset,
+            mapping layers, size and labels must be those of the new training; grey may start from RGB and RGB from
+            grey. The discriminator is new unless the folder holds one, as after `import_nvidia`. Read only when
+            training starts, not when it resumes.
+        checkpoint_uri: Stable URI or mounted folder for checkpoints, from which training resumes after a preemption;
+            empty = beside the output, lost with the pod. Checkpoints are at `<checkpoint_uri>/<label>/<hash of
+            configuration, start_uri and images>`, so that several trainings can share a URI, and are kept when training
+            is complete. A local folder is used in place. With a URI (gs://, s3://), the state is downloaded first, and
+            uploaded with each checkpoint and on SIGTERM; TensorBoard with `checkpoint_uri` as its log folder shows all
+            trainings below it.
+        checkpoint_minutes: Maximum time between two checkpoints in minutes. One is also written with every snapshot.
+        devices: Number of devices that share each batch, in shares of a multiple of 4 images; 0 = as many of the
+            visible ones as possible. Their number may change when training resumes.
+        seed: Seed of the GAN's initial weights, latents, noise and order of images.
 
     Returns:
         Where the run lies, its length and its snapshots.
@@ -111,15 +116,15 @@ def train_gan(
             last good snapshot and checkpoint stay in the work folder.
     """
     from regan.artifacts.image_set import ImageSet
-    from regan.artifacts.output_folder import require_free
+    from regan.artifacts.output_folder import require_empty_output
     from regan.gan.configuration import configure
     from regan.gan.inputs import decode
     from regan.training.checkpoint import CHECKPOINTS, contents_hash, identity_hash
-    from regan.training.workspace import StateFiles, require_minutes, working
+    from regan.training.workspace import StateFiles, open_workspace, require_checkpoint_minutes
 
     started = time.monotonic()
-    require_free(Path(run))
-    require_minutes(checkpoint_minutes)
+    require_empty_output(Path(run))
+    require_checkpoint_minutes(checkpoint_minutes)
     if keep_snapshots < 2:
         raise ValueError(f"`keep_snapshots` must be at least 2. Received keep_snapshots={keep_snapshots}.")
     source = ImageSet.open(images)
@@ -143,14 +148,14 @@ def train_gan(
     training_index = {(row.sha256, row.group) for row in rows} | source.training_index()
     own = {"start_uri": start_uri} if start_uri else {}
     identity = identity_hash(verb="train_gan", configuration=config.hash(), images=contents_hash(rows), **own)
-    files = StateFiles(fixed=("snapshots", "start"), growing=("log.jsonl", "tensorboard"), board="tensorboard")
-    with working(Path(run), checkpoint_uri, files=files, configuration=identity, label=label) as work:
+    files = StateFiles(fixed=("snapshots", "start"), growing=("log.jsonl", "tensorboard"), tensorboard="tensorboard")
+    with open_workspace(Path(run), checkpoint_uri, files=files, configuration=identity, label=label) as work:
         # Only now: the framework takes seconds to load, and a wrong call should not wait for it.
-        from regan.gan.initial_weights import bring_start
+        from regan.gan.initial_weights import load_initial_weights
         from regan.gan.trainer import Trainer
 
         begun = any((work.folder / CHECKPOINTS).iterdir())
-        start = bring_start(start_uri, label, work.folder, begun=begun)
+        start = load_initial_weights(start_uri, label, work.folder, begun=begun)
         training_index |= start.training_index if start else set()
         trainer = Trainer(
             config,
@@ -164,12 +169,12 @@ def train_gan(
             checkpoint_seconds=60 * checkpoint_minutes,
             devices=devices,
             on_snapshot=_measuring(source, labels, features) if features else None,
-            on_checkpoint=work.keep,
+            on_checkpoint=work.sync,
             on_step=work.check,
         )
         result = trainer.run()
-        work.settle()
-        origin = start.about() if start else {}
+        work.finish()
+        origin = start.provenance() if start else {}
         settings = {"label": label, "preset": preset, "keep_snapshots": keep_snapshots, **origin}
         about = {"classes": list(source.classes), "preset": preset, **origin}
         seconds = time.monotonic() - started
@@ -214,7 +219,7 @@ def _write_run(
     """Copy what the run keeps out of the work folder, and describe it."""
     from regan.artifacts.history import contact_sheet, write_step
     from regan.artifacts.model import write_model
-    from regan.artifacts.output_folder import writing
+    from regan.artifacts.output_folder import atomic_folder
     from regan.gan.log import LOG, TENSORBOARD, read_log
     from regan.gan.sampling import SNAPSHOTS, snapshots
 
@@ -226,7 +231,7 @@ def _write_run(
         "channels": config.channels,
         "kimg": result.kimg,
     }
-    with writing(run) as folder:
+    with atomic_folder(run) as folder:
         for part in (SNAPSHOTS, TENSORBOARD):
             shutil.copytree(work / part, folder / part)
         shutil.copyfile(work / LOG, folder / LOG)

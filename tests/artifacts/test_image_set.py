@@ -8,6 +8,7 @@ from PIL import Image
 
 from regan.artifacts.image_set import ImageSet, ImageSetWriter, safe_name
 from regan.artifacts.pixels import pixel_hash
+from regan.common.errors import CorruptFileError, SettingError, UnsafeFileError, WrongArtifactError
 
 
 def test_images_come_back_as_they_were_written(image_set, images):
@@ -27,7 +28,7 @@ def test_batches_keep_the_order_and_the_last_one_is_smaller(image_set, images):
 def test_rows_of_one_class_are_chosen_by_label(image_set, images):
     opened = ImageSet.open(image_set)
     assert np.array_equal(np.stack(list(opened.images(opened.with_label("m")))), images[1::2])
-    with pytest.raises(ValueError, match="`label` must be a class of the image set: b, m"):
+    with pytest.raises(SettingError, match="Set `label` to one of its classes: b, m"):
         opened.with_label("x")
 
 
@@ -92,13 +93,13 @@ def test_a_plain_folder_is_an_image_set(tmp_path, images):
 def test_a_plain_folder_with_one_class_is_refused(tmp_path, images):
     (tmp_path / "a").mkdir()
     Image.fromarray(images[0][..., 0]).save(tmp_path / "a" / "0.png")
-    with pytest.raises(ValueError, match="has 1 such sub-folders"):
+    with pytest.raises(WrongArtifactError, match="this one has 1 of them"):
         ImageSet.open(tmp_path)
 
 
 def test_a_missing_shard_is_refused(image_set):
     (image_set / "images-00001-of-00003.zip").unlink()
-    with pytest.raises(ValueError, match=r"Missing: images-00001-of-00003\.zip"):
+    with pytest.raises(CorruptFileError, match=r"is incomplete\. Missing: images-00001-of-00003\.zip"):
         ImageSet.open(image_set)
 
 
@@ -106,7 +107,7 @@ def test_a_shard_outside_the_folder_is_refused(image_set):
     manifest = json.loads((image_set / "imageset.json").read_text())
     manifest["shards"] = {"../secret.zip": "0"}
     (image_set / "imageset.json").write_text(json.dumps(manifest))
-    with pytest.raises(ValueError, match="none lies outside the folder"):
+    with pytest.raises(UnsafeFileError, match="could lead out of the folder"):
         ImageSet.open(image_set)
 
 
@@ -116,14 +117,14 @@ def test_an_index_that_names_a_file_outside_is_refused(image_set, tmp_path):
     header, first, *others = index.read_text().splitlines()
     row = ["", str(tmp_path / "secret.txt"), *first.split(",")[2:]]
     index.write_text("\n".join([header, ",".join(row), *others]) + "\n")
-    with pytest.raises(ValueError, match="must name no file but the shards"):
+    with pytest.raises(UnsafeFileError, match="names a file that is not a shard"):
         ImageSet.open(image_set)
 
 
 def test_encoded_images_are_checked_too(image_set):
     opened = ImageSet.open(image_set)
     swapped = [replace(opened.rows[0], name=opened.rows[2].name)]
-    with pytest.raises(ValueError, match="the one that the index promises"):
+    with pytest.raises(CorruptFileError, match="differs from the index"):
         list(opened.pngs(swapped))
 
 
@@ -133,25 +134,25 @@ def test_other_pixels_than_the_index_promises_are_refused(image_set):
     first, second = lines[1].split(","), lines[2].split(",")
     first[3], second[3] = second[3], first[3]
     index.write_text("\n".join([lines[0], ",".join(first), ",".join(second), *lines[3:]]) + "\n")
-    with pytest.raises(ValueError, match="the one that the index promises"):
+    with pytest.raises(CorruptFileError, match="differs from the index"):
         list(ImageSet.open(image_set).images())
 
 
 def test_an_index_that_misses_rows_is_refused(image_set):
     index = image_set / "index.csv"
     index.write_text("\n".join(index.read_text().splitlines()[:-1]) + "\n")
-    with pytest.raises(ValueError, match="must list the images"):
+    with pytest.raises(CorruptFileError, match="count different images"):
         ImageSet.open(image_set)
 
 
 def test_classes_whose_folders_would_be_the_same_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="names differ in their letters"):
+    with pytest.raises(SettingError, match="names differ in their letters"):
         ImageSetWriter(tmp_path, size=32, channels=1, classes=("a b", "a_b"), origin="real", settings={})
 
 
 @pytest.mark.parametrize("size", [31, 48, 16, 2048])
 def test_a_size_that_stylegan2_cannot_make_is_refused(tmp_path, size):
-    with pytest.raises(ValueError, match="power of two between 32 and 1024"):
+    with pytest.raises(SettingError, match="power of two between 32 and 1024"):
         ImageSetWriter(tmp_path, size=size, channels=1, classes=("a", "b"), origin="real", settings={})
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from regan.artifacts.model import read_model, read_training_index, read_weights, weights_hash, write_model
+from regan.common.errors import CorruptFileError, NoFilesError, WrongArtifactError
 
 
 @pytest.fixture
@@ -41,19 +42,19 @@ def test_whoever_may_read_one_file_of_a_model_may_read_all(model):
 
 def test_a_folder_without_model_json_is_no_model(model):
     (model / "model.json").unlink()
-    with pytest.raises(FileNotFoundError, match="its making was interrupted"):
+    with pytest.raises(NoFilesError, match=r"contains no `model\.json`: it is not a generator, or it is incomplete"):
         read_model(model, "generator")
 
 
 def test_a_model_of_another_kind_is_refused(model):
-    with pytest.raises(ValueError, match=r"kind run or classifier.*Received kind='generator'"):
+    with pytest.raises(WrongArtifactError, match=r"is not a run or classifier.*Received kind='generator'"):
         read_model(model, ("run", "classifier"))
 
 
 def test_torn_weights_are_refused(model):
     data = (model / "weights.safetensors").read_bytes()
     (model / "weights.safetensors").write_bytes(data[:-3])
-    with pytest.raises(ValueError, match="must be a whole safetensors file"):
+    with pytest.raises(CorruptFileError, match=r"`weights\.safetensors` in .* is corrupt"):
         read_weights(model)
 
 

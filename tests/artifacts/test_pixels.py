@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from regan.artifacts.pixels import encode_png, pixel_hash, read_png
+from regan.common.errors import CorruptFileError
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -19,5 +20,5 @@ def test_the_hash_tells_shape_and_pixels_apart():
 
 def test_a_torn_png_is_refused_by_name():
     png = encode_png(np.random.default_rng(1).integers(0, 256, (32, 32, 1), dtype=np.uint8))
-    with pytest.raises(ValueError, match="shard 3: b/1 is none"):
+    with pytest.raises(CorruptFileError, match="shard 3: b/1 is not a complete PNG file"):
         read_png(png[: len(png) // 2], "shard 3: b/1")

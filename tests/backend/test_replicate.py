@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from regan.common.errors import SettingError
+
 ROOT = Path(__file__).resolve().parents[2]
 # Of a tensor's largest value. A bias of one map is a sum over all pixels that nearly cancel: 1.1e-5 was seen on JAX,
 # less than 4e-6 elsewhere.
@@ -139,9 +141,9 @@ def test_a_batch_must_be_shared_in_groups_of_four(monkeypatch):
 
     monkeypatch.setattr(backend, "num_devices", lambda: 8)
     monkeypatch.setattr(backend, "Replicas", lambda num: num)
-    with pytest.raises(ValueError, match=r"Received devices=3 for batch_size=32\. Take 2\."):
+    with pytest.raises(SettingError, match=r"Received devices=3 for batch_size=32\. Use 2\."):
         backend.replicate(3, 32)
-    with pytest.raises(ValueError, match=r"that \w+ sees, 8\. Received devices=9\."):
+    with pytest.raises(SettingError, match=r"to 8, the number of devices visible to \w+\. Received devices=9\."):
         backend.replicate(9, 32)
     assert [backend.replicate(0, batch) for batch in (8, 16, 32, 48, 64)] == [2, 4, 8, 6, 8]
     assert backend.replicate(1, 32).num == backend.replicate(0, 4).num == 1

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from regan.classifier.early_stopping import Watch
+from regan.classifier.early_stopping import EarlyStopping
 
 
 class Model:
@@ -38,12 +38,12 @@ def keras_decisions(losses):
 
 
 def our_decisions(losses):
-    watch, best, rate, decisions = Watch(), 0, 1.0, []
+    watch, best, rate, decisions = EarlyStopping(), 0, 1.0, []
     for epoch, loss in enumerate(losses):
-        is_best, falls = watch.note(float(loss))
+        is_best, falls = watch.update(float(loss))
         best, rate = (epoch if is_best else best), (rate * 0.1 if falls else rate)
         decisions.append((best, rate))
-        if watch.ends:
+        if watch.should_stop:
             break
     return decisions
 

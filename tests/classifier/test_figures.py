@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from regan.classifier.figures import measure, roc_points, youden_threshold
+from regan.common.errors import TooFewImagesError
 
 
 def test_the_threshold_lies_midway_between_the_images_that_it_parts():
@@ -59,7 +60,7 @@ def test_an_image_at_the_threshold_is_called_positive():
 
 
 def test_one_class_alone_cannot_be_measured():
-    with pytest.raises(ValueError, match="2 positive and 0 negative"):
+    with pytest.raises(TooFewImagesError, match="2 positive and 0 negative"):
         measure([0.1, 0.2], [True, True], 0.5)
 
 

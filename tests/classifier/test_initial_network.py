@@ -5,9 +5,16 @@ import numpy as np
 import pytest
 
 from regan.artifacts.model import write_model
-from regan.classifier.initial_network import Origin, load_backbone, network_of, new_network, require_weights
+from regan.classifier.initial_network import (
+    Origin,
+    load_backbone,
+    network_from_classifier,
+    new_network,
+    require_weights,
+)
 from regan.classifier.model import Configuration, build_backbone, build_network, network_weights
-from regan.classifier.recipes import recipe_named
+from regan.classifier.recipes import find_recipe
+from regan.common.errors import CorruptFileError, MissingWeightsError, SettingError, WrongArtifactError
 
 CUT_FILE = "mobilenet_imagenet/mobilenet_v1_1.0_224_trunc12.weights.h5"
 MOBILE = Configuration("MobileNet", 32, 1)
@@ -42,7 +49,7 @@ def test_a_file_of_the_whole_network_cuts_nothing(tmp_path):
 @pytest.mark.parametrize("backbone", ["VGG16", "MobileNetV2", "ResNet50"])
 def test_a_file_of_another_network_is_refused(tmp_path, backbone):
     build_backbone(MOBILE).save_weights(tmp_path / "mobile.weights.h5")
-    with pytest.raises(ValueError, match=f"must hold the layers of {backbone.lower()}"):
+    with pytest.raises(WrongArtifactError, match=f"does not contain the layers of {backbone.lower()}"):
         load_backbone(Configuration(backbone, 32, 1), str(tmp_path / "mobile.weights.h5"))
 
 
@@ -50,29 +57,29 @@ def test_arrays_of_another_shape_are_refused(tmp_path):
     keras.applications.MobileNet(include_top=False, weights=None, alpha=0.5, input_shape=(32, 32, 3)).save_weights(
         tmp_path / "half.weights.h5"
     )
-    with pytest.raises(ValueError, match=r"must have the shapes of mobilenet_1.00_32"):
+    with pytest.raises(WrongArtifactError, match=r"do not have the shapes of mobilenet_1.00_32"):
         load_backbone(MOBILE, str(tmp_path / "half.weights.h5"))
 
 
 def test_a_damaged_file_is_refused(tmp_path):
     path = tmp_path / "x.weights.h5"
     path.write_bytes(b"no weights")
-    with pytest.raises(ValueError, match="that Keras 3 saved"):
+    with pytest.raises(CorruptFileError, match="that Keras 3 saved"):
         load_backbone(MOBILE, str(path))
 
 
 def test_settings_of_weights_are_checked_before_work():
-    with pytest.raises(ValueError, match="`imagenet`, `none` or a file"):
+    with pytest.raises(SettingError, match="`imagenet`, `none` or a file"):
         require_weights("radimagenet", "MobileNet")
-    with pytest.raises(ValueError, match=r"no published weights. Received weights='imagenet'. Pass `weights="):
+    with pytest.raises(SettingError, match=r"no pretrained weights. Received weights='imagenet'. Pass `weights="):
         require_weights("imagenet", "small")
-    with pytest.raises(FileNotFoundError, match="must name a file that exists"):
+    with pytest.raises(MissingWeightsError, match="does not exist"):
         require_weights("nowhere.weights.h5", "MobileNet")
 
 
 def test_imported_weights_learn_slower_than_random_ones(make_set, tmp_path):
     build_backbone(MOBILE).save_weights(tmp_path / "x.weights.h5")
-    images, recipe = make_set(b=1, m=1), recipe_named("standard")
+    images, recipe = make_set(b=1, m=1), find_recipe("standard")
     rates = [
         new_network(images, recipe, backbone="MobileNet", weights=weights, seed=0).learning_rate
         for weights in ("none", str(tmp_path / "x.weights.h5"))
@@ -81,7 +88,7 @@ def test_imported_weights_learn_slower_than_random_ones(make_set, tmp_path):
 
 
 def test_the_seed_decides_the_random_weights(make_set):
-    images, recipe = make_set(b=1, m=1), recipe_named("standard")
+    images, recipe = make_set(b=1, m=1), find_recipe("standard")
     weights = [
         network_weights(new_network(images, recipe, backbone="small", weights="none", seed=seed).network)
         for seed in (0, 0, 1)
@@ -108,20 +115,20 @@ def trained(tmp_path):
 
 
 def test_training_goes_on_from_a_classifier(trained, make_set):
-    start = network_of(trained, make_set(b=1, m=1), recipe_named("standard"), backbone="small", seed=0)
-    assert start.learning_rate == recipe_named("standard").tuning_rate
+    start = network_from_classifier(trained, make_set(b=1, m=1), find_recipe("standard"), backbone="small", seed=0)
+    assert start.learning_rate == find_recipe("standard").tuning_rate
     assert start.origin["source"] == "none"
 
 
 @pytest.mark.parametrize(
     ("recipe", "backbone", "kind", "message"),
     [
-        ("standard", "MobileNet", {}, r"the same backbone only. Received backbone='MobileNet'.*`backbone='small'`"),
-        ("reference", "small", {}, "inputs of the same range only"),
+        ("standard", "MobileNet", {}, r"another backbone, 'small'\. Received backbone='MobileNet'.*`backbone='small'`"),
+        ("reference", "small", {}, "another scaling, 'backbone'"),
         ("standard", "small", {"size": 64}, "Received 64 x 64"),
         ("standard", "small", {"classes": ("m", "b")}, "classes b, m. Received .*classes m, b"),
     ],
 )
 def test_a_start_that_does_not_fit_is_refused(trained, make_set, recipe, backbone, kind, message):
-    with pytest.raises(ValueError, match=message):
-        network_of(trained, make_set(b=1, m=1, **kind), recipe_named(recipe), backbone=backbone, seed=0)
+    with pytest.raises(WrongArtifactError, match=message):
+        network_from_classifier(trained, make_set(b=1, m=1, **kind), find_recipe(recipe), backbone=backbone, seed=0)

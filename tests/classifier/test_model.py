@@ -8,12 +8,13 @@ from regan.classifier.model import (
     build_backbone,
     build_network,
     container_names,
+    feature_model,
     freeze_like_reference,
     from_pixels,
     network_weights,
-    penultimate,
     set_network_weights,
 )
+from regan.common.errors import CorruptFileError, SettingError
 
 SMALL = Configuration("small", 32, 1)
 MOBILE = Configuration("MobileNet", 32, 1)
@@ -56,7 +57,7 @@ def test_paths_do_not_depend_on_what_the_process_built_before():
 @pytest.mark.parametrize("configuration", [SMALL, MOBILE])
 def test_weights_that_are_put_back_give_the_same_features(configuration):
     def features(network):
-        return penultimate(from_pixels(configuration, network)).predict_on_batch(images)
+        return feature_model(from_pixels(configuration, network)).predict_on_batch(images)
 
     images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 1), dtype=np.uint8)
     one, other = build_network(configuration), build_network(configuration)
@@ -69,7 +70,7 @@ def test_weights_that_are_put_back_give_the_same_features(configuration):
 def test_weights_of_another_network_are_refused():
     weights = network_weights(build_network(SMALL))
     del weights["features/bias"]
-    with pytest.raises(ValueError, match=r"1 entries differ, first \[\('features/bias', \(64,\)\)\]"):
+    with pytest.raises(CorruptFileError, match=r"1 entries differ, first \[\('features/bias', \(64,\)\)\]"):
         set_network_weights(build_network(SMALL), weights)
 
 
@@ -112,7 +113,7 @@ def test_the_penultimate_layer_feeds_the_last_one():
     network = build_network(SMALL)
     model = from_pixels(SMALL, network)
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 1), dtype=np.uint8)
-    features = penultimate(model).predict_on_batch(images)
+    features = feature_model(model).predict_on_batch(images)
     np.testing.assert_allclose(network.layers[-1](features), model.predict_on_batch(images), rtol=1e-5)
 
 
@@ -141,10 +142,10 @@ def test_container_names_are_those_of_keras_weight_files(tmp_path):
     ],
 )
 def test_an_unknown_setting_is_refused(arguments, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(SettingError, match=message):
         Configuration(*arguments)
 
 
 def test_images_too_small_for_a_backbone_are_refused():
-    with pytest.raises(ValueError, match=r'InceptionResNetV2 cannot take images of 64 x 64.*`backbone="small"`'):
+    with pytest.raises(SettingError, match=r'InceptionResNetV2 cannot take images of 64 x 64.*`backbone="small"`'):
         build_backbone(Configuration("InceptionResNetV2", 64, 1))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from regan.classifier.pixels import PixelCache, TrainingBatches, augmented
+from regan.classifier.pixels import PixelCache, TrainingBatches, augment
 
 
 @pytest.fixture
@@ -70,8 +70,8 @@ def test_augmentation_shifts_whole_pixels_by_up_to_a_tenth_and_repeats_the_borde
     ramp = np.arange(40, dtype=np.uint8)
     columns = np.broadcast_to(ramp[None, None, :, None], (500, 40, 40, 1))
     rows = columns.swapaxes(1, 2)
-    down = augmented(rows, np.random.default_rng(0))[:, :, 0, 0].astype(int)
-    across = augmented(columns, np.random.default_rng(0))[:, 0, :, 0].astype(int)
+    down = augment(rows, np.random.default_rng(0))[:, :, 0, 0].astype(int)
+    across = augment(columns, np.random.default_rng(0))[:, 0, :, 0].astype(int)
     expected = {tuple(np.clip(np.arange(40) + shift, 0, 39)) for shift in range(-4, 5)}
     assert {tuple(line) for line in down} == expected
     assert {tuple(line) for line in across} == expected | {line[::-1] for line in expected}
@@ -79,11 +79,11 @@ def test_augmentation_shifts_whole_pixels_by_up_to_a_tenth_and_repeats_the_borde
 
 def test_half_of_the_images_are_mirrored():
     ramp = np.broadcast_to(np.arange(40, dtype=np.uint8)[None, None, :, None], (2000, 40, 40, 1))
-    out = augmented(ramp, np.random.default_rng(0)).astype(int)
+    out = augment(ramp, np.random.default_rng(0)).astype(int)
     assert 0.45 < (out[:, 0, 0, 0] > out[:, 0, -1, 0]).mean() < 0.55
 
 
 def test_channels_stay_together():
     images = np.random.default_rng(0).integers(0, 256, (50, 32, 32, 1), dtype=np.uint8)
-    grey, rgb = (augmented(np.repeat(images, n, axis=-1), np.random.default_rng(1)) for n in (1, 3))
+    grey, rgb = (augment(np.repeat(images, n, axis=-1), np.random.default_rng(1)) for n in (1, 3))
     assert np.array_equal(rgb, np.repeat(grey, 3, axis=-1))

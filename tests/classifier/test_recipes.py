@@ -1,6 +1,7 @@
 import pytest
 
-from regan.classifier.recipes import RECIPES, recipe_named
+from regan.classifier.recipes import RECIPES, find_recipe
+from regan.common.errors import SettingError
 
 
 def test_the_standard_recipe_differs_from_the_reference_in_every_flaw():
@@ -9,5 +10,5 @@ def test_the_standard_recipe_differs_from_the_reference_in_every_flaw():
 
 
 def test_an_unknown_recipe_is_refused():
-    with pytest.raises(ValueError, match=r"must be one of standard, reference. Received recipe='best'"):
-        recipe_named("best")
+    with pytest.raises(SettingError, match=r"must be one of standard, reference. Received recipe='best'"):
+        find_recipe("best")

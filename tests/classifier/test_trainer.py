@@ -9,10 +9,10 @@ from regan.classifier.initial_network import new_network
 from regan.classifier.model import from_pixels, network_weights
 from regan.classifier.pixels import PixelCache
 from regan.classifier.prediction import positive_probabilities
-from regan.classifier.recipes import recipe_named
+from regan.classifier.recipes import find_recipe
 from regan.classifier.trainer import Checkpointing, cross_entropy, train
+from regan.common.errors import SettingError, TrainingDivergedError, TrainingStoppedError
 from regan.training.checkpoint import newest_step
-from regan.training.workspace import TrainingStoppedError
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def caches(make_set, tmp_path_factory):
 
 
 def run(caches, make_set, *, recipe="standard", epochs, seed=0, checkpointing=None):
-    plan = recipe_named(recipe)
+    plan = find_recipe(recipe)
     start = new_network(make_set(b=1, m=1), plan, backbone="small", weights="none", seed=seed)
     return start, train(start, *caches, plan, epochs=epochs, batch_size=32, seed=seed, checkpointing=checkpointing)
 
@@ -78,9 +78,9 @@ def test_training_stops_ten_epochs_after_the_best(contrary, make_set):
 
 
 def test_a_loss_that_is_no_number_ends_training_with_a_reason(caches, make_set):
-    plan = recipe_named("standard")
+    plan = find_recipe("standard")
     start = new_network(make_set(b=1, m=1), plan, backbone="small", weights="none", seed=0)
-    with pytest.raises(ValueError, match=r"loss must stay finite. In epoch 1"):
+    with pytest.raises(TrainingDivergedError, match=r"loss of the classifier is not finite: in epoch 1"):
         train(replace(start, learning_rate=np.inf), *caches, plan, epochs=1, batch_size=32, seed=0)
 
 
@@ -133,7 +133,7 @@ def test_a_training_may_be_made_longer_but_not_shorter(contrary, make_set, tmp_p
     run(contrary, make_set, epochs=2, checkpointing=Checkpointing(tmp_path, "a"))
     start, _ = run(contrary, make_set, epochs=4, checkpointing=Checkpointing(tmp_path, "a"))
     assert_same(network_weights(start.network), network_weights(whole.network))
-    with pytest.raises(ValueError, match="`epochs` must not be less than the checkpoint has: 4"):
+    with pytest.raises(SettingError, match=r"`epochs` is less than the checkpoint in .* has already: 4"):
         run(contrary, make_set, epochs=3, checkpointing=Checkpointing(tmp_path, "a"))
 
 

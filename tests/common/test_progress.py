@@ -71,5 +71,5 @@ def test_the_end_is_said_unless_the_loop_failed(caplog):
 
 
 def test_nothing_to_do_is_refused():
-    with pytest.raises(ValueError, match="more than 0"):
+    with pytest.raises(ValueError, match="must be more than 0"):
         Progress("Train", 0)

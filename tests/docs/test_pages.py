@@ -120,14 +120,14 @@ def test_the_table_of_presets_is_that_of_the_code():
         config = configure(preset, size=256, channels=1, labels=("benign", "malignant"))
         expected = {
             "feature maps at size R: 2 x this / R": config.base_maps,
-            "feature maps at most": config.max_maps,
-            "numbers in z and in w": config.latent_size,
-            "layers of the mapping network": config.mapping_layers,
-            "images a step": config.batch_size,
+            "feature maps, maximum": config.max_maps,
+            "dimension of z and of w": config.latent_size,
+            "mapping layers": config.mapping_layers,
+            "minibatch size": config.batch_size,
             "learning rate": config.learning_rate,
-            "weight of R1 at 256 x 256": config.r1_gamma,
-            "half-life of the average, kimg": config.average_kimg,
-            "length, kimg": config.kimg,
+            "R1 weight gamma at 256 x 256": config.r1_gamma,
+            "half-life of the moving average, kimg": config.average_kimg,
+            "training length, kimg": config.kimg,
         }
         assert {title: table[title][preset] for title in expected} == pytest.approx(expected, rel=2e-3)
         assert config.style_size == config.latent_size
@@ -141,8 +141,8 @@ def test_the_networks_have_as_many_parameters_as_the_table_says(preset):
     config = configure(preset, size=256, channels=1, labels=("benign", "malignant"))
     table = table_of_presets()
     for network, title in (
-        (GeneratorNetwork, "parameters at 256 x 256, grey, two classes: generator"),
-        (DiscriminatorNetwork, "and discriminator"),
+        (GeneratorNetwork, "generator parameters at 256 x 256, grey, two classes"),
+        (DiscriminatorNetwork, "discriminator parameters"),
     ):
         weights = network.build(config, np.random.default_rng(0)).weights()
         assert sum(math.prod(value.shape) for value in weights.values()) == table[title][preset]

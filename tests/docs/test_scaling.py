@@ -21,7 +21,7 @@ def scaling():
     return module
 
 
-def test_the_page_shows_the_tables_of_now(scaling):
+def test_the_page_shows_the_current_tables(scaling):
     page = scaling.PAGE.read_text()
     assert scaling.with_tables(page) == page, "run `python docs/scaling.py`"
     assert re.findall(r"<!-- table: (\w+) -->", page) == list(scaling.TABLES)

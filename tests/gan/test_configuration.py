@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 
+from regan.common.errors import SettingError
 from regan.gan.configuration import PRESETS, GanConfig, configure
 from regan.gan.networks import DiscriminatorNetwork, GeneratorNetwork
 
@@ -97,7 +98,7 @@ def test_the_hash_ignores_the_length_of_the_run_and_nothing_else(config):
     ],
 )
 def test_values_out_of_range_are_refused_by_name(config, changes, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(SettingError, match=message):
         dataclasses.replace(config, **changes)
 
 
@@ -108,10 +109,10 @@ def test_mapping_layers_are_the_presets_unless_others_are_asked_for():
 
 
 def test_an_unknown_preset_is_answered_with_the_known_ones():
-    with pytest.raises(ValueError, match="demo, config-e, config-f"):
+    with pytest.raises(SettingError, match="demo, config-e, config-f"):
         configure("config-x", size=32, channels=1, labels=("a",))
 
 
 def test_an_unknown_field_is_refused():
-    with pytest.raises(ValueError, match="no field gamma"):
+    with pytest.raises(SettingError, match="no field gamma"):
         configure("demo", size=32, channels=1, labels=("a",), gamma=3)

@@ -9,9 +9,10 @@ import pytest
 from keras import ops
 
 from regan.artifacts.model import read_model, read_training_index, read_weights, weights_hash
+from regan.common.errors import CorruptFileError, WrongArtifactError
 from regan.gan.configuration import configure
 from regan.gan.generator_folder import DISCRIMINATOR, read_discriminator, write_generator
-from regan.gan.initial_weights import bring_start, fitted, fitted_discriminator
+from regan.gan.initial_weights import adapt_discriminator, adapt_generator, load_initial_weights
 from regan.gan.inputs import TrainingImages
 from regan.gan.networks import DiscriminatorNetwork, GeneratorNetwork
 from regan.gan.sampling import STYLE_MEAN, write_snapshot
@@ -63,34 +64,34 @@ def work(tmp_path):
 
 def test_the_generator_of_a_folder_is_copied_once_and_used_again_when_the_folder_is_gone(generator, work):
     folder = generator()
-    first = bring_start(str(folder), "all", work, begun=False)
+    first = load_initial_weights(str(folder), "all", work, begun=False)
     digest = weights_hash(folder)
     shutil.rmtree(folder)
-    again = bring_start(str(folder), "all", work, begun=True)
+    again = load_initial_weights(str(folder), "all", work, begun=True)
     assert first.hash == again.hash == digest
     assert again.training_index == {("a" * 64, "patient")}
 
 
 def test_the_newest_version_below_the_label_is_taken(generator, work, tmp_path):
     push_latest(generator(), f"{tmp_path}/kept/all", latest(f"{tmp_path}/kept/all"))
-    assert bring_start(f"{tmp_path}/kept", "all", work, begun=False).channels == 1
+    assert load_initial_weights(f"{tmp_path}/kept", "all", work, begun=False).channels == 1
     other = tmp_path / "other"
     other.mkdir()
-    assert bring_start(f"{tmp_path}/kept", "malignant", other, begun=False) is None
+    assert load_initial_weights(f"{tmp_path}/kept", "malignant", other, begun=False) is None
 
 
 def test_nothing_there_yet_is_said_and_training_starts_from_random_weights(work, tmp_path, caplog):
     caplog.set_level(logging.INFO, "regan")
-    assert bring_start(f"{tmp_path}/kept", "all", work, begun=False) is None
+    assert load_initial_weights(f"{tmp_path}/kept", "all", work, begun=False) is None
     assert "starts from random weights" in caplog.text
 
 
 def test_training_that_began_without_a_start_goes_on_without_one(generator, work):
-    assert bring_start(str(generator()), "all", work, begun=True) is None
+    assert load_initial_weights(str(generator()), "all", work, begun=True) is None
 
 
 def test_no_start_is_no_start(work):
-    assert bring_start("", "all", work, begun=False) is None
+    assert load_initial_weights("", "all", work, begun=False) is None
 
 
 def test_another_kind_of_model_is_refused_and_nothing_stays(generator, work):
@@ -98,7 +99,7 @@ def test_another_kind_of_model_is_refused_and_nothing_stays(generator, work):
     model = json.loads((folder / "model.json").read_text())
     (folder / "model.json").write_text(json.dumps({**model, "kind": "classifier"}))
     with pytest.raises(ValueError, match="kind generator"):
-        bring_start(str(folder), "all", work, begun=False)
+        load_initial_weights(str(folder), "all", work, begun=False)
     assert list(work.iterdir()) == []
 
 
@@ -106,23 +107,23 @@ def test_terms_of_the_weights_are_told_on(generator, work):
     folder = generator()
     model = json.loads((folder / "model.json").read_text())
     (folder / "model.json").write_text(json.dumps({**model, "licence": "research only"}))
-    start = bring_start(str(folder), "all", work, begun=False)
-    assert start.about() == {"start": weights_hash(folder), "licence": "research only"}
+    start = load_initial_weights(str(folder), "all", work, begun=False)
+    assert start.provenance() == {"start": weights_hash(folder), "licence": "research only"}
 
 
 def test_the_same_network_takes_the_weights_as_they_are(generator, work):
     folder = generator()
     expected = GeneratorNetwork.build(tiny_config(), np.random.default_rng(0)).weights()
-    weights = fitted(bring_start(str(folder), "all", work, begun=False), expected, 1)
+    weights = adapt_generator(load_initial_weights(str(folder), "all", work, begun=False), expected, 1)
     assert weights.keys() == expected.keys()
     assert all(np.array_equal(weights[path], value) for path, value in read_weights(folder).items() if path in weights)
 
 
 def test_grey_from_rgb_draws_the_luma_of_the_colours(generator, work):
-    start = bring_start(str(generator(channels=3)), "all", work, begun=False)
+    start = load_initial_weights(str(generator(channels=3)), "all", work, begun=False)
     grey = tiny_config()
     network = GeneratorNetwork.build(grey, np.random.default_rng(0))
-    weights = fitted(start, network.weights(), 1)
+    weights = adapt_generator(start, network.weights(), 1)
     colour = GeneratorNetwork.build(tiny_config(channels=3), np.random.default_rng(0))
     noise = [ops.zeros((2, size, size, 1)) for size in grey.noise_sizes]
     latents = np.random.default_rng(1).standard_normal((2, grey.latent_size)).astype("float32")
@@ -137,37 +138,41 @@ def test_grey_from_rgb_draws_the_luma_of_the_colours(generator, work):
 
 
 def test_rgb_from_grey_gives_each_colour_the_same(generator, work):
-    start = bring_start(str(generator()), "all", work, begun=False)
+    start = load_initial_weights(str(generator()), "all", work, begun=False)
     expected = GeneratorNetwork.build(tiny_config(channels=3), np.random.default_rng(0)).weights()
-    kernel = fitted(start, expected, 3)["synthesis/size_4_image/convolution/kernel"]
+    kernel = adapt_generator(start, expected, 3)["synthesis/size_4_image/convolution/kernel"]
     assert kernel.shape[-1] == 3
     assert np.array_equal(kernel[..., 0], kernel[..., 2])
 
 
 def test_another_network_is_refused_with_what_may_differ(generator, work):
-    start = bring_start(str(generator()), "all", work, begun=False)
+    start = load_initial_weights(str(generator()), "all", work, begun=False)
     expected = GeneratorNetwork.build(tiny_config(labels=("b",)), np.random.default_rng(0)).weights()
-    with pytest.raises(ValueError, match=r"only the channels may differ\. \d+ of \d+ arrays do not fit, such as "):
-        fitted(start, expected, 1)
+    with pytest.raises(
+        WrongArtifactError, match=r"only the channels may differ\. \d+ of \d+ arrays do not match, such"
+    ):
+        adapt_generator(start, expected, 1)
 
 
 @pytest.mark.parametrize(("theirs", "ours"), [(2, 8), (8, 2)])
 def test_another_number_of_mapping_layers_is_refused_with_the_one_that_fits(theirs, ours, generator, work):
-    start = bring_start(str(generator(mapping_layers=theirs)), "all", work, begun=False)
+    start = load_initial_weights(str(generator(mapping_layers=theirs)), "all", work, begun=False)
     expected = GeneratorNetwork.build(tiny_config(mapping_layers=ours), np.random.default_rng(0)).weights()
-    with pytest.raises(ValueError, match=rf"one with {theirs} .* with {ours}\. Train with `mapping_layers={theirs}`"):
-        fitted(start, expected, 1)
+    with pytest.raises(
+        WrongArtifactError, match=rf"has {theirs} mapping.* has {ours}\. Train with `mapping_layers={theirs}`"
+    ):
+        adapt_generator(start, expected, 1)
     same = GeneratorNetwork.build(tiny_config(mapping_layers=theirs), np.random.default_rng(0)).weights()
-    assert fitted(start, same, 1).keys() == same.keys()
+    assert adapt_generator(start, same, 1).keys() == same.keys()
 
 
 @pytest.mark.parametrize("other", [{"size": 64}, {"latent_size": 12}], ids=str)
 def test_a_network_that_differs_in_more_is_not_cut_down_and_no_mapping_layers_are_advised(other, generator, work):
     made = {"base_maps": 128, "mapping_layers": 3, "labels": ("b",), **other}
-    start = bring_start(str(generator(**made)), "all", work, begun=False)
+    start = load_initial_weights(str(generator(**made)), "all", work, begun=False)
     expected = GeneratorNetwork.build(tiny_config(base_maps=128, labels=("b",)), np.random.default_rng(0)).weights()
-    with pytest.raises(ValueError, match="arrays do not fit") as refused:
-        fitted(start, expected, 1)
+    with pytest.raises(WrongArtifactError, match="arrays do not match") as refused:
+        adapt_generator(start, expected, 1)
     assert "mapping_layers" not in str(refused.value)
 
 
@@ -210,9 +215,9 @@ def scores(config, weights, images):
 
 @pytest.mark.parametrize(("theirs", "ours"), [(3, 1), (1, 3), (3, 3)])
 def test_grey_images_are_scored_as_they_were_in_three_equal_colours(theirs, ours, pair, work):
-    start = bring_start(str(pair(channels=theirs)), "all", work, begun=False)
+    start = load_initial_weights(str(pair(channels=theirs)), "all", work, begun=False)
     _, expected = discriminator_of(tiny_config(channels=ours), seed=0)
-    weights = fitted_discriminator(start.discriminator, expected, ours)
+    weights = adapt_discriminator(start.discriminator, expected, ours)
     grey = np.random.default_rng(1).uniform(-1, 1, (4, 32, 32, 1)).astype("float32")
     shown = {channels: np.repeat(grey, channels, axis=-1) for channels in (1, 3)}
     found = scores(tiny_config(channels=ours), weights, shown[ours])
@@ -224,13 +229,13 @@ def test_grey_images_are_scored_as_they_were_in_three_equal_colours(theirs, ours
 
 def test_what_training_starts_from_is_said(pair, generator, work, tmp_path, caplog):
     caplog.set_level(logging.INFO, "regan")
-    start = bring_start(str(pair()), "all", work, begun=False)
+    start = load_initial_weights(str(pair()), "all", work, begun=False)
     digest = read_model(tmp_path / "pair", "generator")["discriminator"]
-    assert start.about() == {"start": start.hash, "start_discriminator": digest}
-    assert f"of 1 kimg and the discriminator {digest[:12]}." in caplog.text
+    assert start.provenance() == {"start": start.hash, "start_discriminator": digest}
+    assert f"(1 kimg) and discriminator {digest[:12]}." in caplog.text
     shutil.rmtree(work / "start")
-    assert bring_start(str(generator()), "all", work, begun=False).discriminator is None
-    assert "of 1 kimg and a new discriminator." in caplog.text
+    assert load_initial_weights(str(generator()), "all", work, begun=False).discriminator is None
+    assert "(1 kimg) and a new discriminator." in caplog.text
 
 
 @pytest.mark.parametrize("damage", ["flipped", "truncated", "removed", "another"])
@@ -245,16 +250,16 @@ def test_a_damaged_discriminator_is_refused_and_nothing_stays(damage, pair, work
         path.write_bytes(
             {"flipped": data[:-1] + bytes([data[-1] ^ 1]), "truncated": data[:-4], "another": another}[damage]
         )
-    with pytest.raises(ValueError, match=r"`discriminator\.safetensors` of .* must have the SHA-256"):
-        bring_start(str(folder), "all", work, begun=False)
+    with pytest.raises(CorruptFileError, match=r"`discriminator\.safetensors` in .* is (corrupt|missing)"):
+        load_initial_weights(str(folder), "all", work, begun=False)
     assert list(work.iterdir()) == []
 
 
 def test_a_discriminator_of_another_network_is_refused(pair, work):
-    start = bring_start(str(pair()), "all", work, begun=False)
+    start = load_initial_weights(str(pair()), "all", work, begun=False)
     _, expected = discriminator_of(tiny_config(labels=("b",)))
-    with pytest.raises(ValueError, match="arrays do not fit, such as discriminator/dense_0/bias"):
-        fitted_discriminator(start.discriminator, expected, 1)
+    with pytest.raises(WrongArtifactError, match="arrays do not match, such as discriminator/dense_0/bias"):
+        adapt_discriminator(start.discriminator, expected, 1)
 
 
 def trainer(start, work) -> Trainer:
@@ -265,7 +270,7 @@ def trainer(start, work) -> Trainer:
 
 def test_training_starts_from_both_networks_and_goes_on_from_its_checkpoint(pair, work):
     folder = pair()
-    begun = trainer(bring_start(str(folder), "all", work, begun=False), work)._state
+    begun = trainer(load_initial_weights(str(folder), "all", work, begun=False), work)._state
     kept = read_discriminator(folder, read_model(folder, "generator"))
     assert begun["discriminator"].keys() == kept.keys()
     assert all(np.array_equal(begun["discriminator"][path], value) for path, value in kept.items())
@@ -275,6 +280,6 @@ def test_training_starts_from_both_networks_and_goes_on_from_its_checkpoint(pair
     later = {name: arrays(v) if isinstance(v, dict) else ops.convert_to_numpy(v) for name, v in begun.items()}
     later["discriminator"] = {path: value + 1 for path, value in later["discriminator"].items()}
     save_checkpoint(work / CHECKPOINTS, configuration="c", step=3, seconds=1.0, state=later)
-    again = trainer(bring_start(str(folder), "all", work, begun=True), work)
+    again = trainer(load_initial_weights(str(folder), "all", work, begun=True), work)
     again._restore()
     assert all(np.array_equal(again._state["discriminator"][path], value + 1) for path, value in kept.items())

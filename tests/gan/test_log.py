@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from regan.gan.divergence import TrainingDivergedError
+from regan.common.errors import TrainingDivergedError
 from regan.gan.log import TrainingLog, read_log
 
 
@@ -54,7 +54,7 @@ def test_a_resumed_run_remembers_how_long_the_discriminator_has_been_winning(tmp
                 log.flush(kimg)
     with TrainingLog(tmp_path, kimg, 1.0) as log:
         add(log, **lost)
-        with pytest.raises(TrainingDivergedError, match="must not win outright"):
+        with pytest.raises(TrainingDivergedError, match="The discriminator has won"):
             log.flush(kimg + 0.004)
     assert len(read_log(tmp_path)) == 5  # the line that says so too
 

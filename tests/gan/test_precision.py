@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from regan.common.errors import SettingError
 from regan.gan.configuration import configure
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -137,7 +138,7 @@ def test_the_largest_sizes_are_in_bfloat16_but_none_up_to_16_pixels(size, precis
 
 
 def test_another_precision_is_refused():
-    with pytest.raises(ValueError, match=r"must be 'float32' or 'bfloat16'. Received precision='float16'"):
+    with pytest.raises(SettingError, match=r"must be 'float32' or 'bfloat16'. Received precision='float16'"):
         tiny_config(precision="float16")
 
 

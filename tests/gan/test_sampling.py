@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from regan.common.errors import CorruptFileError, SettingError
 from regan.gan.inputs import Stream, random_generator
 from regan.gan.networks import GeneratorNetwork
 from regan.gan.sampling import (
@@ -83,7 +84,7 @@ def test_mixed_images_too_are_the_same_in_any_company(generator):
 
 @pytest.mark.parametrize("settings", [{"truncation_cutoff": 9}, {"truncation_cutoff": -1}, {"mixing": Mixing([1], 8)}])
 def test_more_styles_than_there_are_are_refused(generator, settings):
-    with pytest.raises(ValueError, match="takes 8 styles"):
+    with pytest.raises(SettingError, match="takes 8 styles"):
         generator.images([1], "benign", **settings)
 
 
@@ -92,17 +93,17 @@ def test_no_seeds_give_no_batches(generator):
 
 
 def test_an_unknown_class_is_answered_with_the_known_ones(generator):
-    with pytest.raises(ValueError, match=r"benign, malignant.*label='cyst'"):
+    with pytest.raises(SettingError, match=r"benign, malignant.*label='cyst'"):
         generator.images([1], "cyst")
 
 
 def test_an_unknown_kind_of_noise_is_refused(generator):
-    with pytest.raises(ValueError, match="'random', 'constant' or 'none'"):
+    with pytest.raises(SettingError, match="'random', 'constant' or 'none'"):
         generator.images([1], "benign", noise="loud")
 
 
 def test_weights_of_another_configuration_are_refused(generator, config):
-    with pytest.raises(ValueError, match="weights must fit the configuration"):
+    with pytest.raises(CorruptFileError, match="weights do not match the configuration"):
         Generator(dataclasses.replace(config, size=64), weights_of(config))
 
 
@@ -120,7 +121,7 @@ def test_a_snapshot_is_a_generator(tmp_path, config, generator):
 
 
 def test_too_few_seeds_to_mix_with_are_refused(generator):
-    with pytest.raises(ValueError, match="as many mixing seeds as seeds"):
+    with pytest.raises(SettingError, match="fewer mixing seeds than seeds"):
         images_of(generator, [1, 2], mixing=Mixing([3], 4))
 
 

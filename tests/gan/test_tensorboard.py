@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from regan.gan import tensorboard
-from regan.gan.tensorboard import Board
+from regan.gan.tensorboard import TensorBoardWriter
 
 
 def shown(folder):
@@ -21,7 +21,7 @@ def folder(tmp_path):
 
 
 def test_what_was_added_can_be_read_as_soon_as_it_is_synced(folder):
-    writer = Board(folder, 0)
+    writer = TensorBoardWriter(folder, 0)
     for step in (1, 2):
         writer.add_scalar("loss", 0.5, step)
         writer.sync()
@@ -31,8 +31,8 @@ def test_what_was_added_can_be_read_as_soon_as_it_is_synced(folder):
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_pictures_are_shown(folder, channels):
-    writer = Board(folder, 0)
-    writer.add_picture("samples", np.zeros((8, 16, channels), np.uint8), 1)
+    writer = TensorBoardWriter(folder, 0)
+    writer.add_image("samples", np.zeros((8, 16, channels), np.uint8), 1)
     writer.close()
     picture = shown(folder).Images("samples")[0]
     assert (picture.height, picture.width) == (8, 16)
@@ -41,7 +41,7 @@ def test_pictures_are_shown(folder, channels):
 
 def test_a_resumed_run_hides_what_came_later(folder):
     for first, last in ((1, 3), (2, 2)):
-        writer = Board(folder, first)
+        writer = TensorBoardWriter(folder, first)
         for step in range(first, last + 1):
             writer.add_scalar("loss", 0.5, step)
         writer.close()
@@ -51,7 +51,7 @@ def test_a_resumed_run_hides_what_came_later(folder):
 def test_two_starts_in_one_second_write_two_files_and_a_large_file_is_ended(folder, monkeypatch):
     monkeypatch.setattr(tensorboard, "_LARGEST_FILE", 120)
     for start in range(2):
-        writer = Board(folder, 3 * start)
+        writer = TensorBoardWriter(folder, 3 * start)
         for step in range(3 * start, 3 * start + 3):
             writer.add_scalar("loss", 0.5, step)
             writer.sync()

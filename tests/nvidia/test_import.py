@@ -15,6 +15,7 @@ from regan.artifacts.history import last_step
 from regan.artifacts.image_set import ImageSet, file_hash
 from regan.artifacts.model import read_model, read_training_index, read_weights
 from regan.cli import main
+from regan.common.errors import CorruptFileError, SettingError
 from regan.gan.configuration import PRESETS
 from regan.gan.generator_folder import DISCRIMINATOR, read_discriminator
 from regan.gan.sampling import Generator
@@ -44,11 +45,11 @@ def test_the_folder_is_that_of_a_snapshot_with_its_terms(file, rgb, official, tm
     assert set(found) == set(expected)
     for path, value in expected.items():
         np.testing.assert_array_equal(found[path], value)
-    judge = read_discriminator(made.path, model)
+    discriminator = read_discriminator(made.path, model)
     expected = official.official_weights(rgb, "D")
-    assert set(judge) == set(expected)
+    assert set(discriminator) == set(expected)
     for path, value in expected.items():
-        np.testing.assert_array_equal(judge[path], value)
+        np.testing.assert_array_equal(discriminator[path], value)
     assert model["discriminator"] == file_hash(made.path / DISCRIMINATOR)
     step = last_step(made.path)
     assert (step.verb, step.settings["licence"]) == ("import_nvidia", LICENCE)
@@ -62,7 +63,7 @@ def changed(golden, **arrays):
 
 def test_a_file_without_a_discriminator_gives_a_generator_alone(rgb, pickles, write, tmp_path):
     alone = {name: value for name, value in rgb.items() if not name.startswith("D.")}
-    data = pickles.torch_pickle(alone, judge=False)
+    data = pickles.torch_pickle(alone, discriminator=False)
     folder = regan.import_nvidia(write(data), tmp_path / "generator").path
     assert not (folder / DISCRIMINATOR).exists()
     assert read_discriminator(folder, read_model(folder, "generator")) is None
@@ -74,20 +75,20 @@ def test_a_discriminator_unlike_ours_is_left_out_and_that_is_said(arrays, rgb, p
     assert not (folder / DISCRIMINATOR).exists()
     model = read_model(folder, "generator")
     assert "discriminator" not in model
-    assert "The file's discriminator is left out; training starts with a new one." in model["notes"][0]
+    assert "The discriminator in the file is not imported; training starts with a new one." in model["notes"][0]
     assert model["notes"][0] in caplog.text
 
 
 def test_a_discriminator_whose_label_layers_learn_otherwise_is_left_out(grey, pickles, write, tmp_path):
     # The writer lets every `fc` learn at 0.01; here the discriminator's say another rate.
-    data = pickles.torch_pickle(grey, judge={"bias_gain": 0.5})
+    data = pickles.torch_pickle(grey, discriminator={"bias_gain": 0.5})
     folder = regan.import_nvidia(write(data), tmp_path / "generator").path
-    assert "learn at the rate 0.5 instead of 0.01" in read_model(folder, "generator")["notes"][0]
+    assert "the relative learning rate 0.5 instead of 0.01" in read_model(folder, "generator")["notes"][0]
 
 
 def test_a_discriminator_of_broken_numbers_is_refused(rgb, pickles, write, tmp_path):
     broken = write(pickles.torch_pickle(changed(rgb, D__b4__out__bias=np.full(1, np.nan))))
-    with pytest.raises(ValueError, match="discriminator/score/bias and 0 more are not"):
+    with pytest.raises(CorruptFileError, match="discriminator/score/bias and 0 more"):
         regan.import_nvidia(broken, tmp_path / "generator")
     assert not (tmp_path / "generator").exists()
 
@@ -134,8 +135,8 @@ def test_a_bound_of_activations_is_said(rgb, pickles, write, tmp_path, caplog):
     caplog.set_level(logging.INFO, "regan")
     path = write(pickles.torch_pickle(rgb, conv_clamp=256))
     folder = regan.import_nvidia(path, tmp_path / "generator").path
-    assert "bounds activations at 256" in caplog.text
-    assert "bounds activations at 256" in read_model(folder, "generator")["notes"][0]
+    assert "clamps activations at 256" in caplog.text
+    assert "clamps activations at 256" in read_model(folder, "generator")["notes"][0]
     assert LICENCE in caplog.text
 
 
@@ -144,9 +145,9 @@ def test_a_tensorflow_file_is_imported_too(rgb, pickles, write, official, tmp_pa
     assert made.release == "TensorFlow 1"
     for path, value in official.official_weights(rgb, "G").items():
         np.testing.assert_allclose(read_weights(made.path)[path], value, rtol=1e-6, atol=1e-6)
-    judge = read_discriminator(made.path, read_model(made.path, "generator"))
+    discriminator = read_discriminator(made.path, read_model(made.path, "generator"))
     for path, value in official.official_weights(rgb, "D").items():
-        np.testing.assert_allclose(judge[path], value, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(discriminator[path], value, rtol=1e-6, atol=1e-6)
 
 
 def test_the_source_that_a_file_carries_is_never_executed(rgb, pickles, write, tmp_path):
@@ -165,7 +166,7 @@ def test_a_hostile_file_is_one_message_and_leaves_nothing(write, tmp_path, capsy
     path = write(pickle.dumps({"G_ema": Hostile()}))
     assert main(["import-nvidia", str(path), str(tmp_path / "generator")]) == 1
     error = capsys.readouterr().err
-    assert error.startswith("regan import_nvidia: An official pickle holds arrays and listed names only")
+    assert error.startswith("regan import_nvidia: The pickle was refused: ")
     assert "system`, which is not listed" in error
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
@@ -180,7 +181,7 @@ def test_a_hostile_file_is_one_message_and_leaves_nothing(write, tmp_path, capsy
     ],
 )
 def test_wrong_settings_are_refused_before_the_file_is_read(settings, message, tmp_path):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(SettingError, match=message):
         regan.import_nvidia(tmp_path / "nothing.pkl", tmp_path / "generator", **settings)
 
 

@@ -190,8 +190,8 @@ def parts(golden, prefix):
     return {name[2:]: value for name, value in golden.items() if name.startswith(f"{prefix}.")}
 
 
-def torch_pickle(golden, *, half=False, zipped=False, marker="marker", protocol=4, judge=True, **attributes):
-    """The bytes of a file of the PyTorch release; `judge` is False, or what its discriminator's modules say besides."""
+def torch_pickle(golden, *, half=False, zipped=False, marker="marker", protocol=4, discriminator=True, **attributes):
+    """The bytes of a file of the PyTorch release; `discriminator` is False, or extra attributes of its modules."""
     with official_modules() as functions:
         writer = TorchWriter(functions, half=half, zipped=zipped, marker=str(marker))
         generator = writer.network(parts(golden, "G"), "Generator", **attributes)
@@ -199,8 +199,10 @@ def torch_pickle(golden, *, half=False, zipped=False, marker="marker", protocol=
         content = {
             "training_set_kwargs": EasyDict(class_name="training.dataset.ImageFolderDataset", path="a.zip"),
             "G": writer.network(other, "Generator"),
-            "D": writer.network(parts(golden, "D"), "Discriminator", **(judge if judge is not True else {}))
-            if judge
+            "D": writer.network(
+                parts(golden, "D"), "Discriminator", **(discriminator if discriminator is not True else {})
+            )
+            if discriminator
             else None,
             "G_ema": generator,
             "augment_pipe": None,
@@ -217,8 +219,8 @@ def tensorflow_pickle(golden, **settings):
             synthesis=_network("G_synthesis", both["synthesis"], settings),
             mapping=_network("G_mapping", both["mapping"], {}),
         )
-        judge = _network("D_stylegan2", _tensorflow_judge(parts(golden, "D")), {})
-        return pickle.dumps((generator, judge, generator), protocol=3)
+        discriminator = _network("D_stylegan2", _tensorflow_discriminator(parts(golden, "D")), {})
+        return pickle.dumps((generator, discriminator, generator), protocol=3)
 
 
 def _network(name, variables, settings):
@@ -264,7 +266,7 @@ def _tensorflow_generator(arrays):
     return {"synthesis": synthesis, "mapping": mapping}
 
 
-def _tensorflow_judge(arrays):
+def _tensorflow_discriminator(arrays):
     names = {"conv0": "Conv0", "conv1": "Conv1_down", "skip": "Skip", "fromrgb": "FromRGB", "conv": "Conv"}
     found = {}
     for name, value in arrays.items():

@@ -21,9 +21,12 @@ def differences(path: Path) -> dict[str, float]:
 
 
 def compared(
-    golden: dict[str, np.ndarray], config: Any, weights: dict[str, np.ndarray], judge: dict[str, np.ndarray]
+    golden: dict[str, np.ndarray],
+    config: Any,
+    weights: dict[str, np.ndarray],
+    discriminator_weights: dict[str, np.ndarray],
 ) -> dict[str, float]:
-    """The same for a configuration and weights of generator and discriminator that were told otherwise."""
+    """The same for a configuration and weights of generator and discriminator from another source."""
     from keras import ops, tree
 
     from regan import backend
@@ -33,13 +36,15 @@ def compared(
     random = np.random.default_rng(0)
     generator, discriminator = GeneratorNetwork.build(config, random), DiscriminatorNetwork.build(config, random)
     assert set(weights) == set(generator.weights()) | set(generator.constants()) | {"style_mean"}
-    assert set(judge) == set(discriminator.weights())
+    assert set(discriminator_weights) == set(discriminator.weights())
 
     silent = [np.zeros((len(golden["z"]), size, size, 1), np.float32) for size in config.noise_sizes]
 
-    def outputs(weights: Any, judge: Any, z: Any, labels: Any, real: Any, direction: Any) -> dict[str, Any]:
+    def outputs(
+        weights: Any, discriminator_weights: Any, z: Any, labels: Any, real: Any, direction: Any
+    ) -> dict[str, Any]:
         def score(images: Any) -> Any:
-            return discriminator.scores(judge, images, labels)
+            return discriminator.scores(discriminator_weights, images, labels)
 
         tiled = ops.repeat(generator.styles(weights, z, labels)[:, None], config.num_styles, axis=1)
         truncated = weights["style_mean"] + golden["psi"] * (tiled - weights["style_mean"])
@@ -56,7 +61,7 @@ def compared(
     labels = golden.get("c", np.zeros((len(golden["z"]), 0), np.float32))
     # The file holds the direction divided by the image size already.
     direction = channels_last(golden["path_noise"]) * config.size
-    inputs = (weights, judge, golden["z"], labels, channels_last(golden["real"]), direction)
+    inputs = (weights, discriminator_weights, golden["z"], labels, channels_last(golden["real"]), direction)
     # JAX compiles every operation by itself unless told to take all together; TensorFlow is faster without.
     computed = (backend.jit(outputs) if backend.NAME == "jax" else outputs)(
         *tree.map_structure(ops.convert_to_tensor, inputs)

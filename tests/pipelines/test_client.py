@@ -248,7 +248,10 @@ def test_where_there_are_several_users_the_namespace_must_be_named(send, server)
     server.multi_user = True
     status, said = send("submit")
     assert status == 1
-    assert said == f"{server.endpoint} has several users. Name the namespace of the runs by --namespace.\n"
+    assert (
+        said
+        == f"SettingError: {server.endpoint} is a multi-user server. Set the namespace of the runs with --namespace.\n"
+    )
     assert {request.path for request in server.requests} == {f"{API}healthz"}
 
 
@@ -288,7 +291,9 @@ def test_a_second_schedule_of_one_name_is_refused(send, server):
     status, said = send("schedule", *WEEKLY)
     assert status == 1
     old = server.held["recurringruns"][1]["recurring_run_id"]
-    assert said.startswith(f"A schedule named 'weekly' exists: {server.endpoint}/#/recurringrun/details/{old}.")
+    assert said.startswith(
+        f"SettingError: A schedule named 'weekly' exists: {server.endpoint}/#/recurringrun/details/{old}."
+    )
     assert "--replace" in said
     assert len(server.held["recurringruns"]) == 2
 
@@ -308,7 +313,7 @@ def test_two_schedules_in_force_are_told(send, server):
     server.answers[f"DELETE {SCHEDULES}/{old}"] = (500, '{"message": "the database is away"}')
     status, said = send("schedule", *WEEKLY, "--replace")
     assert status == 1
-    assert "both start runs. Delete it by hand" in said
+    assert "both start runs. Delete the old one by hand" in said
     assert f"details/{old}." in said
     assert "the database is away" in said
 
@@ -316,13 +321,13 @@ def test_two_schedules_in_force_are_told(send, server):
 @pytest.mark.parametrize(
     ("status", "answer", "words"),
     [
-        (401, "", "wants a token (401). Give one by --token-file."),
-        (403, '{"message": "not yours"}', "may not do this in imaging (403)"),
-        (403, '{"message": "not yours"}', "The server said: not yours"),
-        (404, "", "has no such page of the API (404). Check the address"),
+        (401, "", "needs a token (401). Set one with --token-file."),
+        (403, '{"message": "not yours"}', "denies this account access to imaging (403)"),
+        (403, '{"message": "not yours"}', "The server's message: not yours"),
+        (404, "", "does not have this API (404). Check the URL"),
         (500, '{"error": "no database"}', "refused the request (500): no database"),
-        (200, "<html>Log in</html>", "perhaps with a page to log in"),
-        (200, "[]", "answered with something else than the API"),
+        (200, "<html>Log in</html>", "it may have sent a login page"),
+        (200, "[]", "did not answer as the API"),
     ],
 )
 def test_what_the_server_refuses_is_told_in_a_sentence(send, server, status, answer, words):
@@ -339,7 +344,7 @@ def test_a_token_that_is_not_taken_is_named_by_its_file(send, server, tmp_path):
     server.answers["all"] = (401, "")
     status, said = send("schedule", *WEEKLY, "--token-file", str(token))
     assert status == 1
-    assert f"does not take the token in {token} (401). It may have expired" in said
+    assert f"rejects the token in {token} (401). It may have expired" in said
     assert "secret" not in said
 
 
@@ -347,15 +352,16 @@ def test_a_server_that_is_not_there_is_told_without_tracebacks(send, server):
     status, said = send("submit", "--endpoint", "http://127.0.0.1:9")
     assert status == 1
     assert said == (
-        "http://127.0.0.1:9 cannot be reached: Failed to establish a new connection: [Errno 111] Connection refused. "
-        "Check the address and the network.\n"
+        "ServerUnavailableError: http://127.0.0.1:9 cannot be reached: Failed to establish a new connection: "
+        "[Errno 111] Connection refused. "
+        "Check the URL and the network.\n"
     )
 
 
 def test_a_name_of_no_server_is_told_in_sentences_that_end_once(send, server):
     status, said = send("submit", "--endpoint", "http://")
     assert (status, ".." in said) == (1, False)
-    assert "cannot be reached: No host specified. Check the address" in said
+    assert "cannot be reached: No host specified. Check the URL" in said
 
 
 def certificate(path: Path) -> Path:
@@ -374,7 +380,7 @@ def test_a_certificate_of_the_houses_own_is_taken_when_it_is_named(send, tmp_pat
     with serving(certificate=pem) as server:
         status, said = send("submit", "--endpoint", server.endpoint)
         assert status == 1
-        assert said.endswith("Name the file of its authority by --ca-file.\n")
+        assert said.endswith("Set the file of its authority with --ca-file.\n")
         assert send("submit", "--endpoint", server.endpoint, "--ca-file", str(pem))[0] == 0
         assert len(server.held["runs"]) == 1
 
@@ -384,18 +390,21 @@ def test_a_certificate_of_the_houses_own_is_taken_when_it_is_named(send, tmp_pat
     [
         (["--set", "gan_kmig=1"], "Did you mean gan_kimg?"),
         (["--set", "gan_kimg=long"], "--set gan_kimg expects a finite number. Received 'long'."),
-        (["--set", "gan_kimg"], "--set expects NAME=VALUE"),
+        (["--set", "gan_kimg"], "is not NAME=VALUE"),
         (["--set", "source_uri=gs://b/x"], "is set by --source"),
-        (["--classes", "benign"], "--classes expects two names"),
-        (["--source", "breast"], "--source expects a gs:// or s3:// address"),
-        (["--endpoint", ""], "There is no server to send to. Name it by --endpoint"),
-        (["--endpoint", "kubeflow.example"], "Write https://kubeflow.example, or http://"),
-        (["--token-file", "absent"], "--token-file expects a file that is not empty. Received 'absent'."),
+        (["--classes", "benign"], "is not two names"),
+        (["--source", "breast"], "--source 'breast' is not a gs:// or s3:// URI"),
+        (["--endpoint", ""], "No server is set. Use --endpoint"),
+        (["--endpoint", "kubeflow.example"], "Use https://kubeflow.example, or http://"),
+        (["--token-file", "absent"], "--token-file 'absent' does not exist or is empty."),
         (["--pipeline-file", "absent.yaml"], "absent.yaml"),
         (["--image-gpu", "mine"], "--pipeline-file is compiled already."),
         (["--cron", "0 2 * * *"], "Put the seconds first: '0 0 2 * * *'."),
-        (["--start", "tomorrow"], "--start expects a date and time with its offset from UTC"),
-        (["--start", "2027-01-02T00:00:00Z", "--end", "2027-01-01T00:00:00Z"], "--end must be later than --start."),
+        (["--start", "tomorrow"], "--start 'tomorrow' is not a date and time with its offset from UTC"),
+        (
+            ["--start", "2027-01-02T00:00:00Z", "--end", "2027-01-01T00:00:00Z"],
+            "is not later than --start",
+        ),
     ],
 )
 def test_a_mistake_is_told_before_anything_is_sent(send, server, words, message):
@@ -424,7 +433,7 @@ def test_python_sends_as_the_command_line_does(server, manifest):
     job = Job(manifest, {"source_uri": "gs://b/x"}, "breast", "first")
     run = submit(Server(server.endpoint), job)
     assert run.id == server.held["runs"][0]["run_id"]
-    with pytest.raises(ValueError, match="expects six fields"):
+    with pytest.raises(ValueError, match="does not have six fields"):
         schedule(Server(server.endpoint), job, cron="@daily")
 
 

@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from pipelines.job import Job, package, parameters, pipeline_yaml, settings_in, two_classes
+from regan.common.errors import SettingError, UnsupportedURIError
 
 
 def pipeline(**told: dict) -> str:
@@ -25,19 +26,19 @@ def test_what_a_person_sets_wins_over_the_preset():
 
 def test_each_parameter_without_a_value_is_named():
     text = pipeline(length={"parameterType": "NUMBER_INTEGER"}, title={"parameterType": "STRING", "isOptional": True})
-    with pytest.raises(ValueError, match=r"do not fit the pipeline: length has no value\."):
+    with pytest.raises(SettingError, match=r"do not fit the pipeline: length has no value\."):
         parameters(text, source="s3://b/x", settings={})
     assert parameters(text, source="s3://b/x", settings={"length": "3"})["length"] == 3
 
 
 def test_a_pipeline_of_another_version_is_told():
-    with pytest.raises(ValueError, match="it has no data_size"):
+    with pytest.raises(SettingError, match="it has no data_size"):
         parameters(pipeline(), source="s3://b/x", preset="demo", settings={})
 
 
 @pytest.mark.parametrize("source", ["breast", "/data/breast.zip", ""])
 def test_a_source_that_no_pod_can_read_is_refused(source):
-    with pytest.raises(ValueError, match="Copy the images there first"):
+    with pytest.raises(UnsupportedURIError, match="Upload the images to object storage first"):
         parameters(pipeline(), source=source, settings={})
 
 
@@ -47,14 +48,14 @@ def test_a_source_that_no_pod_can_read_is_refused(source):
 def test_a_file_that_is_no_pipeline_is_refused(tmp_path, text):
     path = tmp_path / "pipeline.yaml"
     path.write_text(text)
-    with pytest.raises(ValueError, match="--pipeline-file expects YAML that"):
+    with pytest.raises(SettingError, match="is not a compiled pipeline"):
         pipeline_yaml(path)
 
 
 def test_a_pipeline_without_parameters_is_told_what_it_lacks(tmp_path):
     path = tmp_path / "pipeline.yaml"
     path.write_text("root: {dag: {}}")
-    with pytest.raises(ValueError, match="it has no source_uri"):
+    with pytest.raises(SettingError, match="it has no source_uri"):
         parameters(pipeline_yaml(path), source="s3://b/x", settings={})
 
 
@@ -65,14 +66,14 @@ def test_a_file_that_cannot_be_read_is_named_without_a_number(tmp_path, kind):
         path.mkdir()
     elif kind == "bytes":
         path.write_bytes(b"\xff\xfe")
-    with pytest.raises(ValueError, match=r"pipeline\.yaml cannot be read: ") as raised:
+    with pytest.raises(SettingError, match=r"pipeline\.yaml cannot be read: ") as raised:
         pipeline_yaml(path)
     assert "Errno" not in str(raised.value)
 
 
 def test_values_that_make_no_sense_are_refused():
     text = pipeline(report_endpoint={"parameterType": "STRING", "defaultValue": "auc"})
-    with pytest.raises(ValueError, match="report_endpoint: expected one of auc"):
+    with pytest.raises(SettingError, match="report_endpoint: expected one of auc"):
         parameters(text, source="s3://b/x", settings={"report_endpoint": "auk"})
 
 
@@ -98,7 +99,7 @@ def test_without_the_cache_tasks_in_conditions_lose_it_too():
 
 @pytest.mark.parametrize("text", ["benign", "benign,benign", "a,b,c", ",malignant"])
 def test_other_than_two_classes_are_refused(text):
-    with pytest.raises(ValueError, match="--classes expects two names"):
+    with pytest.raises(SettingError, match="is not two names"):
         two_classes(text)
 
 

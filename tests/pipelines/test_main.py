@@ -48,11 +48,11 @@ def test_other_images_are_compiled_in(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--rounds", "0"], "`rounds` must be 1 or more"),
-        (["--generation-shards", "17"], "`generation_shards` 1 to 16"),
-        (["--image-cpu", ""], "--image-cpu expects the name of an image, best name@sha256:.... Received ''."),
-        (["--image-gpu", "a b"], "--image-gpu expects the name of an image"),
-        (["--image-gpu", "a: b"], "--image-gpu expects the name of an image"),
+        (["--rounds", "0"], "Received rounds=0, generation_shards=1. Use 1 or more rounds"),
+        (["--generation-shards", "17"], "1 to 16 shards"),
+        (["--image-cpu", ""], "--image-cpu '' is not the name of an image. Use name@sha256:..."),
+        (["--image-gpu", "a b"], "--image-gpu 'a b' is not the name of an image"),
+        (["--image-gpu", "a: b"], "--image-gpu 'a: b' is not the name of an image"),
         (["--output", "/dev/null/x"], "--output expects a folder that can be written. /dev/null/x"),
     ],
 )
@@ -78,13 +78,13 @@ def test_help_names_what_a_person_may_choose():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--phantom", "--classes", "benign"], "--classes expects two names, the positive class last"),
+        (["--phantom", "--classes", "benign"], "--classes 'benign' is not two names. Write the positive class last"),
         (["--phantom", "--classes", "a,b,c"], "Received 'a,b,c'"),
-        (["--phantom", "--set", "gan_kimg"], "--set expects NAME=VALUE, such as gan_kimg=100. Received 'gan_kimg'."),
+        (["--phantom", "--set", "gan_kimg"], "--set 'gan_kimg' is not NAME=VALUE. Write such as --set gan_kimg=100."),
         (["--phantom", "--set", "gan_kmig=1"], "Did you mean gan_kimg?"),
         (["--phantom", "--set", "report_endpoint=auk"], "report_endpoint: expected one of auc, accuracy"),
         (["--phantom", "--set", "gan_start_uri=kept"], "gan_start_uri needs data_split_uri"),
-        (["--source", "absent", "--classes", "a,b"], "absent, but there is no such folder or archive. Check the path."),
+        (["--source", "absent", "--classes", "a,b"], "absent: there is no such folder or archive. Check the path."),
     ],
 )
 def test_a_wrong_call_is_explained_in_one_line(tmp_path, capsys, arguments, message):

@@ -6,6 +6,8 @@ import yaml
 from pipelines.compilation import compiled
 from pipelines.parameters import PRESETS, require_sense, share_for_test, typed
 from pipelines.synthetic_training_set import synthetic_training_set
+from regan.common.errors import SettingError, TooFewImagesError
+from regan.runs.parameters import DEFAULTS
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +44,12 @@ def test_each_value_takes_the_type_of_its_parameter(specification):
         ("gpu_node_selector", "[1]", "--set gpu_node_selector expects a JSON object. Received '[1]'."),
         ("gpu_tolerations", "{}", "--set gpu_tolerations expects a JSON list. Received '{}'."),
         ("gpu_tolerations", "[", "--set gpu_tolerations expects a JSON list. Received '['."),
-        ("gan_kmig", "1", "Received 'gan_kmig'. Did you mean gan_kimg?"),
-        ("negative_class", "a", "`negative_class` is set by --classes, not by --set."),
+        ("gan_kmig", "1", "no parameter of the pipeline: 'gan_kmig'. Did you mean gan_kimg?"),
+        ("negative_class", "a", "`negative_class` cannot be set by --set. Use --classes."),
     ],
 )
 def test_a_wrong_setting_is_explained(specification, name, text, message):
-    with pytest.raises(ValueError) as raised:
+    with pytest.raises(SettingError) as raised:
         typed({name: text}, specification)
     assert message in str(raised.value)
 
@@ -61,14 +63,14 @@ def test_a_wrong_setting_is_explained(specification, name, text, message):
         ),
         (
             {"data_size": 100},
-            "GAN settings: expected a preset (demo, config-e, config-f) and a size that is a power of",
+            "data_size: expected one of 32, 64, 128, 256, 512, 1024. Received 100. Set data_size to",
         ),
         ({"rounds": 0}, "rounds: expected a whole number from 1 to 1,000. Received 0. Set rounds to"),
         ({"gan_start_uri": "gs://b/g"}, "gan_start_uri needs data_split_uri"),
     ],
 )
 def test_a_value_that_the_preflight_would_refuse_is_refused_in_one_line(values, message):
-    with pytest.raises(ValueError) as raised:
+    with pytest.raises(SettingError) as raised:
         require_sense(values)
     (line,) = str(raised.value).splitlines()
     assert message in line
@@ -84,11 +86,10 @@ def test_every_preset_makes_sense(preset):
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_every_preset_names_parameters_of_the_pipeline_and_changes_them(specification, preset):
-    parameters = specification["root"]["inputDefinitions"]["parameters"]
+def test_every_preset_names_parameters_of_the_pipeline_and_changes_them(preset):
     for name, value in PRESETS[preset].items():
-        assert parameters[name]["defaultValue"] != value, f"{preset}: {name} is the default"
-        assert type(parameters[name]["defaultValue"]) in (type(value), float)
+        assert DEFAULTS[name] != value, f"{preset}: {name} is the default"
+        assert type(DEFAULTS[name]) is type(value)
 
 
 @pytest.mark.parametrize(("rarer", "share"), [(10_000, 150), (600, 150), (599, 149), (40, 10), (8, 2), (7, 2), (4, 2)])
@@ -98,5 +99,5 @@ def test_the_test_takes_at_most_a_quarter_of_the_rarer_class_but_two_images(rare
 
 @pytest.mark.parametrize("rarer", [0, 3])
 def test_too_few_images_for_a_test_are_counted(rarer):
-    with pytest.raises(ValueError, match=rf"Found benign: 20, malignant: {rarer}\. Add images, or .*--classes"):
+    with pytest.raises(TooFewImagesError, match=rf"Found benign: 20, malignant: {rarer}\. Add images, or .*--classes"):
         share_for_test({"benign": 20, "malignant": rarer}, 150)

@@ -10,6 +10,7 @@ import yaml
 from pipelines.compilation import manifests
 from pipelines.synthetic_training_set import synthetic_training_set
 from regan.common.errors import SettingError
+from regan.runs.parameters import PARAMETERS
 from regan.verbs.generate_images import parse_seeds
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -224,15 +225,6 @@ def test_nothing_runs_before_the_preflight_nor_when_nothing_is_new(pipeline):
     assert "prepare-images" in pipeline["components"][tasks[name]["componentRef"]["name"]]["dag"]["tasks"]
 
 
-def test_the_preflight_tries_every_address_and_both_numbers_of_gpus(pipeline):
-    inputs = all_tasks(pipeline)["preflight"]["inputs"]["parameters"]
-    given = {name: told.get("componentInputParameter", "").rpartition("--")[2] for name, told in inputs.items()}
-    wanted = {"checkpoint_uri": "gpu_checkpoint_uri", "release_uri": "report_release_uri", "start_uri": "gan_start_uri"}
-    wanted |= {"split_uri": "data_split_uri"}
-    wanted |= {name: name for name in ("source_uri", "report_uri", "gpu_count", "gpu_count_gan")}
-    assert {name: given.get(name) for name in wanted} == wanted
-
-
 def test_the_version_of_the_data_is_part_of_every_cache_key(pipeline):
     version = all_tasks(pipeline)["prepare-images"]["inputs"]["parameters"]["data_version"]
     assert version == {"componentInputParameter": "pipelinechannel--preflight-data_version"}
@@ -257,15 +249,14 @@ def test_training_is_not_done_anew_because_a_setting_of_the_report_changed(pipel
     assert "run_key" not in str(trained)
 
 
-def test_the_settings_that_the_preflight_hashes_are_those_of_the_result(pipeline, parameters):
-    settings = constant(all_tasks(pipeline)["preflight"], "settings")
-    named = dict(line.split("=", 1) for line in settings.splitlines())
+def test_the_preflight_receives_every_setting_by_its_own_name(pipeline):
+    inputs = all_tasks(pipeline)["preflight"]["inputs"]["parameters"]
+    named = dict(line.split("=", 1) for line in constant(all_tasks(pipeline)["preflight"], "settings").splitlines())
+    assert set(named) == {name for name, row in PARAMETERS.items() if row.in_settings}
     graph = {name: named.pop(name) for name in ("conditional", "rounds")}
     assert graph == {"conditional": str("train-gan-2" not in all_tasks(pipeline)), "rounds": "1"}
-    place = {"data_version", "data_unchanged", "report_title"}
-    result = {name for name in parameters if not name.startswith("gpu_") and not name.endswith("_uri")} - place
-    assert set(named) == result | {"gan_start_uri"}
-    assert all(f"pipelinechannel--{name}'" in value for name, value in named.items())
+    assert all(value.endswith(f"pipelinechannel--{name}']}}}}") for name, value in named.items())
+    assert inputs["source_uri"]["componentInputParameter"] == "pipelinechannel--source_uri"
 
 
 def test_a_pipeline_is_made_anew_by_each_call():

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from regan.preparation.decoding import MAX_PIXELS, RefusedFile, decode, to_square
+from regan.preparation.decoding import MAX_PIXELS, RefusedFile, decode, resize_with_pad
 
 # A grey ramp with a step, so that turning and mirroring show.
 GREY = np.add.outer(np.arange(24) * 3, np.arange(40) * 4).astype(np.uint8)
@@ -122,7 +122,7 @@ def test_no_metadata_is_carried_on():
     exif = Image.Exif()
     exif[0x010E] = "Jane Doe"
     picture = decode(encoded(Image.fromarray(GREY), exif=exif), 1)
-    assert b"Jane" not in encoded(Image.fromarray(to_square(picture, 32)[..., 0]))
+    assert b"Jane" not in encoded(Image.fromarray(resize_with_pad(picture, 32)[..., 0]))
 
 
 @pytest.mark.parametrize(
@@ -132,19 +132,19 @@ def test_no_metadata_is_carried_on():
         (b"This is a text file.\n", "not a PNG or JPEG picture"),
         (encoded(Image.fromarray(GREY), "GIF"), "not a PNG or JPEG picture"),
         (encoded(Image.fromarray(GREY), "TIFF"), "not a PNG or JPEG picture"),
-        (PNG[:-12], "damaged"),
-        (PNG[: len(PNG) // 2], "damaged"),
-        (JPEG[: len(JPEG) // 2], "damaged"),
+        (PNG[:-12], "corrupt"),
+        (PNG[: len(PNG) // 2], "corrupt"),
+        (JPEG[: len(JPEG) // 2], "corrupt"),
         (png_of_size(60_000, 60_000), "too many pixels"),
         (png_of_size(MAX_PIXELS // 4000 + 1, 4000), "too many pixels"),
-        (png_of_size(40, 40), "damaged"),
+        (png_of_size(40, 40), "corrupt"),
         (encoded(Image.fromarray(GREY[:10])), "too small"),
         (encoded(Image.fromarray(np.tile(GREY, (1, 4)))), "too elongated"),
         (encoded(Image.new("L", (40, 40), 7)), "blank picture or mask"),
         (encoded(Image.fromarray(GREY > 100)), "blank picture or mask"),
         (
             encoded(Image.fromarray(GREY), save_all=True, append_images=[Image.fromarray(GREY.T).resize((40, 24))]),
-            "moving picture",
+            "animated picture",
         ),
     ],
 )
@@ -160,7 +160,7 @@ def test_too_many_bytes_are_not_even_looked_at(monkeypatch):
 def test_a_text_chunk_that_unpacks_to_gigabytes_is_refused():
     bomb = png_chunk(b"zTXt", b"note\0\0" + zlib.compress(bytes(50_000_000)))
     data = PNG[:33] + bomb + PNG[33:]
-    assert refusal(data).reason == "damaged"
+    assert refusal(data).reason == "corrupt"
 
 
 @settings(max_examples=200, deadline=None)
@@ -184,7 +184,7 @@ def test_random_bytes_are_refused(start, rest):
 @pytest.mark.parametrize("shape", [(64, 64), (64, 32), (30, 100), (33, 64), (200, 77)])
 def test_a_square_keeps_proportions_and_pads_with_black(shape):
     image = np.full(shape, 200, np.uint8)
-    square = to_square(Image.fromarray(image), 32)
+    square = resize_with_pad(Image.fromarray(image), 32)
     assert square.shape == (32, 32, 1)
     inside = square[..., 0] == 200
     height, width = inside.any(axis=1).sum(), inside.any(axis=0).sum()
@@ -200,13 +200,13 @@ def test_a_square_keeps_proportions_and_pads_with_black(shape):
 def test_scaling_down_is_antialiased():
     stripes = np.zeros((256, 256), np.uint8)
     stripes[:, ::2] = 255
-    small = to_square(Image.fromarray(stripes), 32).astype(int)
+    small = resize_with_pad(Image.fromarray(stripes), 32).astype(int)
     assert np.abs(small[:, 2:-2] - 127.5).max() < 3
 
 
 def test_colour_is_kept_where_it_is_asked_for():
     colours = np.zeros((40, 20, 3), np.uint8)
     colours[..., 1] = 90
-    square = to_square(Image.fromarray(colours), 32)
+    square = resize_with_pad(Image.fromarray(colours), 32)
     assert square.shape == (32, 32, 3)
     assert square[16, 16].tolist() == [0, 90, 0]

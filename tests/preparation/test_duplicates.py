@@ -9,11 +9,11 @@ from regan.preparation import duplicates
 from regan.preparation.duplicates import (
     MAX_COSINE_BITS,
     MAX_GRADIENT_BITS,
-    fingerprint,
     from_hex,
     group_duplicates,
     near_duplicates,
     near_duplicates_between,
+    perceptual_hash,
     to_hex,
 )
 from regan.preparation.phantom import phantom_image
@@ -33,7 +33,7 @@ def with_callipers(image):
 
 
 def pairs(images):
-    return list(near_duplicates(np.stack([fingerprint(image) for image in images])))
+    return list(near_duplicates(np.stack([perceptual_hash(image) for image in images])))
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_the_published_duplicates_of_busi_are_found(test_data):
     prints, hashes = [], []
     for row in rows:
         with Image.open(test_data / "busi" / row["class"] / row["file"]) as image:
-            prints.append(fingerprint(image))
+            prints.append(perceptual_hash(image))
             hashes.append(str(np.asarray(image).tobytes()))
     found = group_duplicates(hashes, np.stack(prints))
     listed = np.array([int(row["group"]) for row in rows])
@@ -130,8 +130,8 @@ def test_two_collections_are_compared_as_one_would_be(monkeypatch, pairs_at_once
     assert list(near_duplicates_between(seen[:20], seen[:0])) == list(near_duplicates_between(seen[:0], seen)) == []
 
 
-def test_a_fingerprint_comes_back_from_its_digits():
-    seen = np.stack([fingerprint(picture(index)) for index in range(3)])
+def test_a_perceptual_hash_is_read_back_from_its_digits():
+    seen = np.stack([perceptual_hash(picture(index)) for index in range(3)])
     texts = [to_hex(one) for one in seen]
     assert {len(text) for text in texts} == {128}
     np.testing.assert_array_equal(from_hex(texts), seen)

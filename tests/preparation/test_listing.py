@@ -5,6 +5,7 @@ import zipfile
 
 import pytest
 
+from regan.common.errors import NoFilesError, SourceError
 from regan.preparation.listing import SourceListing, listing_version
 from regan.storage import StoredFile
 
@@ -90,14 +91,14 @@ def test_an_address_is_counted_by_its_listing_and_an_archive_there_not_at_all(mo
 
 
 def test_a_class_that_is_not_there_is_explained(folder):
-    with pytest.raises(ValueError, match=r"Nothing is in 'normal'. Found benign \(2 files\)"):
+    with pytest.raises(SourceError, match=r"No PNG or JPEG files in 'normal'\. Found benign \(2 files\)"):
         SourceListing.open(str(folder)).counts("normal", "malignant", MASKS)
 
 
 def test_a_damaged_archive_is_explained(folder, tmp_path):
     archive = zipped(folder, tmp_path / "bad.zip")
     archive.write_bytes(archive.read_bytes().replace(b"PK\x01\x02", b"PK\x00\x00"))
-    with pytest.raises(ValueError, match=r"bad\.zip must be a whole zip file"):
+    with pytest.raises(SourceError, match=r"bad\.zip is corrupt"):
         SourceListing.open(str(archive))
 
 
@@ -107,10 +108,10 @@ def test_a_path_is_made_absolute(folder, monkeypatch):
 
 
 def test_nothing_at_all_is_explained(tmp_path):
-    with pytest.raises(FileNotFoundError, match="absent, but there is no such folder or archive"):
+    with pytest.raises(NoFilesError, match="absent: there is no such folder or archive"):
         SourceListing.open(str(tmp_path / "absent"))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"Found nothing at .*empty"):
+    with pytest.raises(NoFilesError, match=r"No files found at .*empty"):
         SourceListing.open(str(tmp_path / "empty"))
 
 

@@ -10,6 +10,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from regan.common.errors import SettingError
 from regan.preparation.phantom import LABELS, MARKER, phantom, phantom_image
 
 TRAIN, TEST = 390, 150  # images a class
@@ -113,11 +114,11 @@ def test_a_small_network_tells_the_classes_apart(reduced):
 @pytest.mark.parametrize("wrong", [{"per_class": 0}, {"size": 8}, {"size": 4096}, {"seed": -1}])
 def test_a_setting_out_of_range_is_named_before_anything_is_written(tmp_path, wrong):
     (name, value), *_ = wrong.items()
-    with pytest.raises(ValueError, match=f"`{name}` must be .* Received {name}={value}"):
+    with pytest.raises(SettingError, match=f"`{name}` must be .* Received {name}={value}"):
         phantom(tmp_path / "phantoms", **wrong)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unknown_label_is_named():
-    with pytest.raises(ValueError, match=r"benign, malignant.*'normal'"):
+    with pytest.raises(SettingError, match=r"'normal'.*benign, malignant"):
         phantom_image("normal", 0)

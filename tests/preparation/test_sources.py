@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from regan.common.errors import NoFilesError, SourceError
 from regan.preparation.decoding import MAX_FILE_BYTES, RefusedFile
 from regan.preparation.sources import Refusal, SourceFile, choose_classes, list_pictures, open_source
 
@@ -67,7 +68,7 @@ def test_hidden_files_and_other_files_are_listed_and_not_taken(folder):
     assert {refused[name] for name in (".DS_Store", "__MACOSX/benign/._1.png", ".cache/1.png", "benign/.1.png")} == {
         "hidden file"
     }
-    assert refused["benign/notes.txt"] == "no image file by its name"
+    assert refused["benign/notes.txt"] == "not an image file by its name"
 
 
 def test_links_are_followed_within_the_source_only(folder, tmp_path):
@@ -96,7 +97,7 @@ def test_a_source_may_itself_be_a_link(folder, tmp_path):
 
 def test_a_pipe_is_not_opened(folder):
     os.mkfifo(folder / "benign" / "pipe.png")
-    assert listed(folder)[1]["benign/pipe.png"] == "no regular file"
+    assert listed(folder)[1]["benign/pipe.png"] == "not a regular file"
 
 
 def test_a_file_that_vanishes_is_refused(folder):
@@ -149,7 +150,7 @@ def test_a_name_that_is_given_twice_counts_once(tmp_path):
         archive.writestr("benign/1.png", b"first")
         with pytest.warns(UserWarning, match="Duplicate"):
             archive.writestr("benign/1.png", b"second")
-    assert listed(tmp_path / "twice.zip")[1] == {"benign/1.png": "name given twice"}
+    assert listed(tmp_path / "twice.zip")[1] == {"benign/1.png": "duplicate name"}
     assert read_all(tmp_path / "twice.zip") == {"benign/1.png": b"first"}
 
 
@@ -162,7 +163,7 @@ def test_an_entry_that_lies_about_its_size_is_refused(tmp_path):
     path = zipped(tmp_path / "liar.zip", {"benign/1.png": bytes(1_000_000)}, compression=zipfile.ZIP_DEFLATED)
     data = path.read_bytes()
     path.write_bytes(data.replace((1_000_000).to_bytes(4, "little"), (1000).to_bytes(4, "little")))
-    with open_source(path) as source, pytest.raises(RefusedFile, match="damaged"):
+    with open_source(path) as source, pytest.raises(RefusedFile, match="corrupt"):
         source.read(next(iter(source.files())))
 
 
@@ -171,7 +172,7 @@ def test_a_damaged_entry_is_refused_and_the_others_are_read(tmp_path):
     path.write_bytes(path.read_bytes().replace(b"A" * 100, b"A" * 99 + b"C"))
     with open_source(path) as source:
         first, second = source.files()
-        with pytest.raises(RefusedFile, match="damaged"):
+        with pytest.raises(RefusedFile, match="corrupt"):
             source.read(first)
         assert source.read(second) == b"B" * 100
 
@@ -212,21 +213,21 @@ def test_no_archive_name_makes_a_class_of_its_own(names):
 def test_a_file_that_is_no_archive_is_named(tmp_path, content):
     (tmp_path / "source.zip").write_bytes(content)
     with (
-        pytest.raises(ValueError, match=r"must be a folder or a zip archive.*Unpack it first"),
+        pytest.raises(SourceError, match=r"is neither a folder nor a zip archive\. Unpack it"),
         open_source(tmp_path / "source.zip"),
     ):
         pass
 
 
 def test_a_missing_source_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no such folder or archive"), open_source(tmp_path / "absent"):
+    with pytest.raises(NoFilesError, match="no such folder or archive"), open_source(tmp_path / "absent"):
         pass
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
 def test_a_folder_that_cannot_be_read_is_named(folder):
     (folder / "benign").chmod(0)
-    with pytest.raises(PermissionError, match=r"benign.*Change its permissions"):
+    with pytest.raises(SourceError, match=r"benign.*Change its permissions"):
         listed(folder)
 
 
@@ -254,7 +255,7 @@ def test_named_classes_are_found_above_other_folders_and_the_nearest_counts():
 @pytest.mark.parametrize(
     ("names", "negative", "positive", "message"),
     [
-        ([], "", "", "Found none"),
+        ([], "", "", "contains no PNG or JPEG files"),
         (["benign/1.png"], "", "", r"Found benign \(1 files\).*folder of its own"),
         (["1.png"], "", "", "no class folder"),
         (
@@ -263,13 +264,13 @@ def test_named_classes_are_found_above_other_folders_and_the_nearest_counts():
             "",
             r"Found a \(1 files\), b \(2 files\), c \(2 files\).*CLASSES=<negative>,<positive>\)\.$",
         ),
-        (["a/1.png", "b/1.png", "c/1.png"], "", "a", "told which two"),
-        (["a/1.png", "b/1.png"], "", "c", "told which two"),
-        (["a/1.png", "b/1.png"], "a", "c", r"Nothing is in 'c'. Found a \(1 files\), b \(1 files\)"),
-        (["a/1.png", "b/1.png"], "a", "a", "must differ"),
-        (["a b/1.png", "a_b/1.png"], "", "", "must differ in their letters"),
+        (["a/1.png", "b/1.png", "c/1.png"], "", "a", "classes are not clear"),
+        (["a/1.png", "b/1.png"], "", "c", "classes are not clear"),
+        (["a/1.png", "b/1.png"], "a", "c", r"No PNG or JPEG files in 'c'\. Found a \(1 files\), b \(1 files\)"),
+        (["a/1.png", "b/1.png"], "a", "a", "do not differ"),
+        (["a b/1.png", "a_b/1.png"], "", "", "do not differ in their letters"),
     ],
 )
 def test_classes_that_are_not_two_are_named_with_what_to_do(names, negative, positive, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(SourceError, match=message):
         choose_classes(candidates(*names), negative, positive)

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from regan.common.errors import TooFewImagesError
 from regan.preparation.split import LEFT_OUT, TEST, TRAIN, VALIDATION, split_by_group
 
 SETTINGS = {"test_per_class": 2, "validation_fraction": 0.25, "seed": 0}
@@ -84,7 +85,7 @@ def test_every_image_of_a_class_may_be_tested_over_the_seeds():
 def test_too_few_groups_are_counted_and_the_value_that_is_named_works():
     labels, groups = collection({"benign": [4] * 9, "malignant": [1] * 7})
     with pytest.raises(
-        ValueError, match=r"benign: 9, malignant: 7\. Received test_per_class=6\. Use `test_per_class=5`"
+        TooFewImagesError, match=r"benign: 9, malignant: 7.*Received test_per_class=6\. Use `test_per_class=5`"
     ):
         split_by_group(labels, groups, **SETTINGS | {"test_per_class": 6})
     assert set(split_by_group(labels, groups, **SETTINGS | {"test_per_class": 5})) >= {TRAIN, VALIDATION, TEST}
@@ -93,7 +94,7 @@ def test_too_few_groups_are_counted_and_the_value_that_is_named_works():
 def test_where_no_value_works_images_are_asked_for():
     labels, groups = collection({"benign": [1] * 9, "malignant": [9, 9, 9]})
     with pytest.raises(
-        ValueError, match=r"at least 2.*benign: 9, malignant: 3\. Received test_per_class=2\. Add images"
+        TooFewImagesError, match=r"benign: 9, malignant: 3,.*at least 2.*Received test_per_class=2\. Add images"
     ):
         split_by_group(labels, groups, **SETTINGS | {"test_per_class": 2})
 
@@ -106,7 +107,7 @@ def test_what_an_extended_split_promises(benign, malignant, more, test, seed):
     after = split_by_group(
         labels + new_labels,
         groups + [f"new {group}" for group in new_groups],
-        settled=before + [""] * len(new_labels),
+        assigned=before + [""] * len(new_labels),
         **SETTINGS | {"test_per_class": test, "seed": seed},
     )
     assert after[: len(labels)] == before
@@ -122,4 +123,4 @@ def test_a_side_that_has_no_image_any_more_gets_a_new_one():
     for gone in (TRAIN, VALIDATION, TEST):
         sides = split_by_group(labels, groups, **SETTINGS)
         settled = ["" if side == gone else side for side in sides]
-        assert Counter(split_by_group(labels, groups, settled=settled, **SETTINGS | {"seed": 9}))[gone] > 0
+        assert Counter(split_by_group(labels, groups, assigned=settled, **SETTINGS | {"seed": 9}))[gone] > 0

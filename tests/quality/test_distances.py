@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from regan.quality.distances import distances, halves, mean_distances, mean_measures, measures
+from regan.quality.distances import distances, mean_distances, mean_measures, measures, random_halves
 from regan.quality.frechet import Moments, frechet_distance
 from regan.quality.kernel import kernel_distance
 
@@ -28,7 +28,7 @@ def test_classes_count_the_same_and_errors_add_in_squares():
 
 def test_halves_are_disjoint_and_as_large():
     rows = np.arange(11.0)[:, None]
-    first, second = halves(rows, seed=1)
+    first, second = random_halves(rows, seed=1)
     assert len(first) == len(second) == 5
     assert len(set(first.ravel()) | set(second.ravel())) == 10
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from regan.common.errors import SettingError
 from regan.quality.extractors import feature_extractor
 from regan.quality.features import Scale, batch_size
 from regan.quality.frechet import Moments, frechet_distance
@@ -55,7 +56,7 @@ def test_batches_hold_at_most_16_mebibytes():
 
 
 def test_an_unknown_extractor_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="a network of keras"):
+    with pytest.raises(SettingError, match="a network of keras"):
         feature_extractor("inception-of-2015")
 
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from regan.quality.memorisation import is_memorised, memorisation_cut
+from regan.common.errors import OverlapError, TooFewImagesError
+from regan.quality.memorisation import is_memorised, memorisation_threshold
 from regan.quality.nearest import Nearest, NearestImages
 
 
@@ -13,35 +14,35 @@ def ratios(values):
 
 def test_the_cut_is_three_interquartile_ranges_under_the_lower_quartile():
     held_out = np.exp(np.linspace(-0.6, -0.2, 41))  # quartiles of the logarithm at -.5, -.4, -.3
-    assert memorisation_cut(ratios(held_out)).coarse == pytest.approx(np.exp(-0.5 - 3 * 0.2))
+    assert memorisation_threshold(ratios(held_out)).coarse == pytest.approx(np.exp(-0.5 - 3 * 0.2))
 
 
 def test_very_even_ratios_still_leave_a_quarter():
-    assert memorisation_cut(ratios(np.full(20, 0.9))).fine == pytest.approx(0.75 * 0.9)
+    assert memorisation_threshold(ratios(np.full(20, 0.9))).fine == pytest.approx(0.75 * 0.9)
 
 
 def test_undetected_duplicates_among_held_out_images_hardly_move_the_cut():
     held_out = np.random.default_rng(0).normal(0.9, 0.02, 60)
-    clean = memorisation_cut(ratios(held_out)).coarse
+    clean = memorisation_threshold(ratios(held_out)).coarse
     spoilt = held_out.copy()
     spoilt[:6] = [0, 0, 0.1, 0.2, 0.1, 0.3]
-    assert memorisation_cut(ratios(spoilt)).coarse == pytest.approx(clean, abs=0.05)
+    assert memorisation_threshold(ratios(spoilt)).coarse == pytest.approx(clean, abs=0.05)
 
 
 def test_either_size_makes_a_copy():
-    cut = memorisation_cut(ratios(np.full(20, 0.9)))
+    cut = memorisation_threshold(ratios(np.full(20, 0.9)))
     found = Nearest(np.zeros(3, int), np.zeros(3), np.array([0.1, 0.9, 0.9]), np.array([0.9, 0.1, 0.9]))
     assert is_memorised(found, cut).tolist() == [True, True, False]
 
 
 def test_few_held_out_images_are_refused():
-    with pytest.raises(ValueError, match="at least 8"):
-        memorisation_cut(ratios([0.9] * 7))
+    with pytest.raises(TooFewImagesError, match="at least 8"):
+        memorisation_threshold(ratios([0.9] * 7))
 
 
 def test_a_split_that_leaks_is_refused():
-    with pytest.raises(ValueError, match="leaks"):
-        memorisation_cut(ratios([0.0] * 20))
+    with pytest.raises(OverlapError, match=r"overlap with training data \(20 images of 20.*leaks"):
+        memorisation_threshold(ratios([0.0] * 20))
 
 
 @pytest.fixture(scope="module", params=[32, 64])
@@ -49,7 +50,7 @@ def judged(request, phantoms):
     """Judges images against 200 training phantoms, with 40 held-out ones."""
     training = phantoms(100, 0, request.param)
     index = NearestImages([training], lambda numbers: training[numbers])
-    cut = memorisation_cut(index.search([phantoms(20, 1, request.param)]))
+    cut = memorisation_threshold(index.search([phantoms(20, 1, request.param)]))
 
     def judge(images):
         return is_memorised(index.search([np.clip(images, 0, 255).astype(np.uint8)]), cut)
@@ -102,7 +103,7 @@ def test_copies_of_real_ultrasound_are_found_and_other_patients_are_not(test_dat
     held = np.isin(groups, np.random.default_rng(0).permutation(np.unique(groups))[:120])
     training, others = images[~held], images[held]
     index = NearestImages([training], lambda numbers: training[numbers])
-    cut = memorisation_cut(index.search([others[::2]]))
+    cut = memorisation_threshold(index.search([others[::2]]))
     assert is_memorised(index.search([others[1::2]]), cut).mean() < 0.02
     sample = training[:: len(training) // 50]
     for name in ("mirrored", "shifted", "noisy", "of less contrast"):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from regan.common.errors import TooFewImagesError
 from regan.quality import nearest as module
 from regan.quality.nearest import REACH, NearestImages
 
@@ -86,7 +87,7 @@ def test_no_images_give_no_entries(phantoms):
 
 
 def test_two_training_images_are_too_few(phantoms):
-    with pytest.raises(ValueError, match="at least 3"):
+    with pytest.raises(TooFewImagesError, match="at least 3"):
         search(phantoms(1, 0), phantoms(1, 1))
 
 

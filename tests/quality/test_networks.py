@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from regan.common.errors import MissingWeightsError, SettingError, WrongArtifactError
 from regan.quality.extractors import feature_extractor
 
 
@@ -51,9 +52,9 @@ def test_the_hash_is_that_of_the_weights(weights, tmp_path):
 @pytest.mark.parametrize(
     ("features", "error", "message"),
     [
-        ("MobileNet/no_such_layer:{path}", ValueError, "layer='no_such_layer'"),
-        ("MobileNet/conv_pw_2_relu:{path}", ValueError, "must fit the network"),
-        ("MobileNet:missing.weights.h5", FileNotFoundError, "missing.weights.h5"),
+        ("MobileNet/no_such_layer:{path}", SettingError, "no layer 'no_such_layer'"),
+        ("MobileNet/conv_pw_2_relu:{path}", WrongArtifactError, "does not match the network"),
+        ("MobileNet:missing.weights.h5", MissingWeightsError, "missing.weights.h5"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:Skipping nested container")

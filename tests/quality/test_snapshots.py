@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from regan.artifacts.image_set import ImageSet, ImageSetWriter
+from regan.common.errors import TooFewImagesError
 from regan.quality.extractors import feature_extractor
 from regan.quality.snapshots import SnapshotMeasure
 
@@ -51,5 +52,7 @@ def test_classes_with_too_few_images_are_refused(tmp_path, pictures):
     with ImageSetWriter(tmp_path, size=32, channels=1, classes=("b", "m"), origin="real", settings={}) as writer:
         for number, image in enumerate(pictures["b"][:7]):
             writer.add(image, "b", group=str(number))
-    with pytest.raises(ValueError, match=r"at least 8 real images of each class of the run \(b\). Received 7 of b"):
+    with pytest.raises(
+        TooFewImagesError, match=r"class b: each class of the run \(b\) needs at least 8\. Received 7 in"
+    ):
         SnapshotMeasure(ImageSet.open(tmp_path), ("b",), feature_extractor("radiomic"))

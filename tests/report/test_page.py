@@ -66,7 +66,7 @@ def test_what_follows_the_verdict_is_told_below_it(build_report):
     html = render_report(read_history(build_report(per_sheet=1, student=1.0)))
     first = re.search(r"<h1>(.*?)</h1>", html).group(1)
     more = re.search(r'<p class="more">(.*?)</p>', html).group(1)
-    assert first.endswith("is not excluded.")
+    assert first.endswith("the loss exceeds the declared margin of 0.05.")
     assert more.startswith("Sensitivity taken alone is inferior: the student misses")
 
 

@@ -11,11 +11,11 @@ from regan.runs.costs import (
     rounded_bytes,
     seconds_per_kimg,
 )
-from regan.runs.settings import settings_checks
+from regan.runs.settings import settings_checks, spelled
 
 
 def plan(**settings):
-    return settings_checks({name: str(value) for name, value in settings.items()})[1]
+    return settings_checks(spelled(settings))[1]
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_the_cost_of_a_step_relates_as_the_counted_operations_do(preset, size, g
 
 
 def test_the_reference_experiment_needs_the_bytes_of_the_readme():
-    needed = bytes_needed(plan(), 1000, "InceptionResNetV2")
+    needed = bytes_needed(plan(), 1000)
     assert needed.snapshots == pytest.approx(2.5e9, rel=0.02)
     assert needed.checkpoints == pytest.approx(1.0e9, rel=0.03)
     assert needed.images == pytest.approx(6.6e9 + 35e6, rel=0.01)
@@ -65,10 +65,15 @@ def test_the_reference_experiment_needs_the_bytes_of_the_readme():
 
 
 def test_two_networks_and_more_rounds_need_more():
-    one, two = (bytes_needed(plan(conditional=c), 0, "small") for c in (True, False))
+    one, two = (bytes_needed(plan(conditional=c), 0) for c in (True, False))
     assert two.snapshots == pytest.approx(2 * one.snapshots, rel=0.1)
-    rounds = bytes_needed(plan(rounds=3), 0, "small")
+    rounds = bytes_needed(plan(rounds=3), 0)
     assert (rounds.images, rounds.classifiers * 3) == (3 * one.images, one.classifiers * 7)
+
+
+def test_classifiers_are_those_of_the_backbone_that_the_settings_name():
+    small, large = (bytes_needed(plan(classifier_backbone=b), 0) for b in ("small", "InceptionResNetV2"))
+    assert (small.classifiers, large.classifiers) == (3 * 4 * 700_000, 3 * 4 * 55_900_000)
 
 
 def test_hours_on_a_v100_are_those_of_the_readme():
@@ -83,15 +88,15 @@ def test_a_slower_gpu_takes_longer_and_an_unknown_one_is_said_to_be():
     assert ceilings == sorted(ceilings)
     assert seconds_per_kimg("NVIDIA L40S") != seconds_per_kimg("NVIDIA L4")
     assert seconds_per_kimg("NVIDIA Quadro 9") is None
-    assert "no figures are known for NVIDIA Quadro 9" in cost_checks(plan(), 10, "small", "NVIDIA Quadro 9")[0][1].found
+    assert "no figures for NVIDIA Quadro 9" in cost_checks(plan(), 10, "NVIDIA Quadro 9")[0][1].found
 
 
-def test_what_is_not_known_is_told():
-    checks, _ = cost_checks(plan(), None, "NewNet", "")
-    assert "the size of NewNet is unknown" in checks[0].found
+def test_what_is_not_known_is_reported():
+    checks, _ = cost_checks(plan(classifier_backbone="NASNetLarge"), None, "")
+    assert "the size of NASNetLarge is unknown" in checks[0].found
     assert "real images not counted" in checks[0].found
     assert "without a GPU" in checks[1].found
-    assert "no GPU was found" in cost_checks(plan(), 10, "small", None)[0][1].found
+    assert "no GPU was found" in cost_checks(plan(), 10, None)[0][1].found
 
 
 @pytest.mark.parametrize(

@@ -11,20 +11,28 @@ import pytest
 import regan
 from regan.artifacts.history import last_step
 from regan.cli import main
-from regan.runs.preflight import PreflightError
+from regan.common.errors import PreflightError
+from regan.runs.parameters import PARAMETERS
 from regan.storage import latest, push_latest
 from tests.servers.proxy import Fault
 
-SMALL = "data_size=32\ngan_preset=demo\ngan_seeds=1-100\ntest_per_class=5"
+SMALL = {"data_size": "32", "gan_preset": "demo", "gan_seeds": "1-100", "test_per_class": "5"}
+SMALL |= {"classifier_backbone": "small", "classifier_weights": "none"}
 
 
-def look(source, report, **changes):
-    return regan.preflight(str(source), report, **({"settings": SMALL} | changes))
+def lines(**settings):
+    return "\n".join(f"{name}={value}" for name, value in (SMALL | settings).items())
+
+
+def look(source, report, *, pipeline_root="", **settings):
+    return regan.preflight(str(source), report, settings=lines(**settings), pipeline_root=pipeline_root)
 
 
 def test_a_run_that_can_begin_is_told_so_and_leaves_the_table(source, tmp_path, caplog):
     caplog.set_level(logging.INFO, logger="regan")
-    found = look(source, tmp_path / "report", checkpoint_uri=f"{tmp_path}/state/", pipeline_root=str(tmp_path / "root"))
+    found = look(
+        source, tmp_path / "report", gpu_checkpoint_uri=f"{tmp_path}/state/", pipeline_root=str(tmp_path / "root")
+    )
     assert (found.go, found.path) == ("yes", tmp_path / "report")
     content = json.loads((found.path / "preflight.json").read_text())
     assert {name: content[name] for name in ("go", "data_version", "run_key", "checkpoint_uri", "sentence")} == {
@@ -37,7 +45,7 @@ def test_a_run_that_can_begin_is_told_so_and_leaves_the_table(source, tmp_path, 
     assert found.checkpoint_uri.rpartition("/")[0] == f"{tmp_path}/state"
     names = {check["name"] for check in content["checks"]}
     assert {"source", "images", "GPU", "/dev/shm", "temporary disk", "disk of pipeline_root", "pipeline_root"} <= names
-    assert {"checkpoint_uri", "classifier weights", "bytes of the run", "last verdict", "data version"} <= names
+    assert {"gpu_checkpoint_uri", "classifier weights", "bytes of the run", "last verdict", "data version"} <= names
     table = (found.path / "preflight.md").read_text()
     assert all(f"| {name} |" in table for name in names)
     assert "GPU hours of GAN training" in caplog.text
@@ -60,21 +68,21 @@ def test_all_that_fails_is_told_at_once_with_what_to_do(source, tmp_path, monkey
         look(
             tmp_path / "absent",
             tmp_path / "report",
-            settings="data_size=100",
+            data_size="100",
             gpu_count="1",
-            checkpoint_uri=str(tmp_path / "file"),
-            backbone="InceptionResNetV2",
-            weights=str(tmp_path / "no.weights.h5"),
+            gpu_checkpoint_uri=str(tmp_path / "file"),
+            classifier_backbone="InceptionResNetV2",
+            classifier_weights=str(tmp_path / "no.weights.h5"),
         )
-    lines = str(raised.value).splitlines()
-    assert [line.split(":")[0] for line in lines[1:]] == [
-        "- GAN settings",
+    told = str(raised.value).splitlines()
+    assert [line.split(":")[0] for line in told[1:]] == [
+        "- data_size",
         "- source",
         "- GPU",
-        "- checkpoint_uri",
+        "- gpu_checkpoint_uri",
         "- classifier weights",
     ]
-    assert all("expected" in line and "found" in line and "To do: " in line for line in lines[1:])
+    assert all("expected" in line and "found" in line and "To do: " in line for line in told[1:])
     assert caplog.text.count("FAIL") == 5
     assert not (tmp_path / "report").exists()
 
@@ -104,7 +112,7 @@ def test_as_many_gpus_as_the_larger_number_are_looked_for(source, tmp_path, monk
 
 def test_settings_that_cannot_be_read_fail_and_the_rest_is_looked_at(source, tmp_path):
     with pytest.raises(PreflightError, match="settings: expected lines `name=value`"):
-        look(source, tmp_path / "report", settings="data_size 32")
+        regan.preflight(str(source), tmp_path / "report", settings="data_size 32")
 
 
 def test_the_data_version_changes_with_the_source_unless_it_is_given(source, tmp_path):
@@ -120,12 +128,12 @@ def test_the_data_version_changes_with_the_source_unless_it_is_given(source, tmp
 
 def test_a_checkpoint_of_other_data_is_never_met_and_a_longer_run_finds_its_own(source, tmp_path):
     def state(name, **changes):
-        return look(source, tmp_path / name, checkpoint_uri=str(tmp_path / "state"), **changes).checkpoint_uri
+        return look(source, tmp_path / name, gpu_checkpoint_uri=str(tmp_path / "state"), **changes).checkpoint_uri
 
     first = state("1", data_version="v1")
-    assert first == state("2", data_version="v1", settings=f"{SMALL}\ngan_kimg=99")
+    assert first == state("2", data_version="v1", gan_kimg="99")
     assert first != state("3", data_version="v2")
-    assert first != state("4", data_version="v1", settings=f"{SMALL}\ngan_seed=1")
+    assert first != state("4", data_version="v1", gan_seed="1")
     assert look(source, tmp_path / "5").checkpoint_uri == ""
 
 
@@ -145,9 +153,9 @@ def test_a_run_without_anything_new_ends_early_and_says_so(source, tmp_path):
     uri = left_verdict(tmp_path, look(source, tmp_path / "1"))
     found = look(source, tmp_path / "2", report_uri=uri)
     assert found.go == "no"
-    for words in ("2026-11-20", "inferior", "Worse", uri, "unchanged=run"):
+    for words in ("2026-11-20", "inferior", "Worse", uri, "data_unchanged=run"):
         assert words in found.sentence
-    assert look(source, tmp_path / "3", report_uri=uri, unchanged="run").go == "yes"
+    assert look(source, tmp_path / "3", report_uri=uri, data_unchanged="run").go == "yes"
 
 
 @pytest.mark.parametrize("finished", [False, None, "yes"])
@@ -158,57 +166,49 @@ def test_a_run_that_did_not_finish_runs_again(source, tmp_path, finished):
 
 def test_a_release_makes_another_run_and_its_place_does_not(source, tmp_path):
     without = look(source, tmp_path / "1")
-    here, there = (look(source, tmp_path / name, release_uri=str(tmp_path / f"to-{name}")) for name in ("2", "3"))
+    here, there = (
+        look(source, tmp_path / name, report_release_uri=str(tmp_path / f"to-{name}")) for name in ("2", "3")
+    )
     assert without.run_key != here.run_key == there.run_key
 
 
 def test_a_kept_generator_without_a_kept_split_fails_before_it_is_trained_on(source, tmp_path):
-    start = {"start_uri": str(tmp_path / "generators")}
+    start = {"gan_start_uri": str(tmp_path / "generators")}
     with pytest.raises(PreflightError, match="gan_start_uri needs data_split_uri"):
         look(source, tmp_path / "1", **start)
-    with pytest.raises(PreflightError, match="gan_start_uri needs data_split_uri"):
-        look(source, tmp_path / "2", settings=f"{SMALL}\ngan_start_uri={start['start_uri']}")
-    assert look(source, tmp_path / "3", **start, split_uri=str(tmp_path / "split")).go == "yes"
+    assert look(source, tmp_path / "3", **start, data_split_uri=str(tmp_path / "split")).go == "yes"
 
 
-@pytest.mark.parametrize(
-    ("argument", "name"),
-    [
-        ("report_uri", "report_uri"),
-        ("release_uri", "report_release_uri"),
-        ("start_uri", "gan_start_uri"),
-        ("split_uri", "data_split_uri"),
-    ],
-)
-def test_each_address_that_the_run_writes_to_is_tried(source, tmp_path, argument, name):
+@pytest.mark.parametrize("name", [name for name, row in PARAMETERS.items() if row.is_uri and row.in_settings])
+def test_each_uri_that_the_run_writes_to_is_tried(source, tmp_path, name):
     (tmp_path / "file").touch()
     with pytest.raises(PreflightError, match=f"- {name}: expected a small object"):
-        look(source, tmp_path / "report", **{argument: str(tmp_path / "file")})
+        look(source, tmp_path / "report", **{name: str(tmp_path / "file")})
     with pytest.raises(PreflightError, match=f"- {name}: expected a small object"):
-        look(source, tmp_path / "report", **{argument: "ftp://host/x"})
+        look(source, tmp_path / "report", **{name: "ftp://host/x"})
 
 
 def test_one_address_for_several_things_is_tried_for_each(source, tmp_path):
     place = str(tmp_path / "kept")
-    found = look(source, tmp_path / "report", report_uri=place, release_uri=f"{place}/", split_uri=place)
+    found = look(source, tmp_path / "report", report_uri=place, report_release_uri=f"{place}/", data_split_uri=place)
     checks = json.loads((found.path / "preflight.json").read_text())["checks"]
     assert [check["name"] for check in checks if check["found"].endswith("written and read back")] == [
+        "data_split_uri",
         "report_uri",
         "report_release_uri",
-        "data_split_uri",
     ]
 
 
 def test_no_sentence_of_a_failure_ends_twice(source, tmp_path, s3, s3_proxy):
     with pytest.raises(PreflightError) as raised:
-        look(tmp_path / "absent", tmp_path / "report", report_uri="s3:///x", checkpoint_uri="s3://no-such-bucket/x")
+        look(tmp_path / "absent", tmp_path / "report", report_uri="s3:///x", gpu_checkpoint_uri="s3://no-such-bucket/x")
     assert ".." not in str(raised.value)
 
 
 def test_new_data_settings_or_versions_run_again(source, tmp_path, monkeypatch):
     uri = left_verdict(tmp_path, look(source, tmp_path / "1"))
-    assert look(source, tmp_path / "2", report_uri=uri, settings=f"{SMALL}\nclassifier_epochs=9").go == "yes"
-    monkeypatch.setattr(regan, "__version__", "99.0")
+    assert look(source, tmp_path / "2", report_uri=uri, classifier_epochs="9").go == "yes"
+    monkeypatch.setattr("regan.runs.preflight.__version__", "99.0")
     assert look(source, tmp_path / "3", report_uri=uri).go == "yes"
     monkeypatch.undo()
     assert look(source, tmp_path / "4", report_uri=uri).go == "no"
@@ -226,28 +226,43 @@ def test_a_report_folder_in_use_is_refused_before_anything_is_written(source, tm
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "mine").touch()
     with pytest.raises(FileExistsError):
-        look(source, tmp_path / "report", checkpoint_uri=str(tmp_path / "state"))
+        look(source, tmp_path / "report", gpu_checkpoint_uri=str(tmp_path / "state"))
     assert not (tmp_path / "state").exists()
 
 
 def test_another_word_for_unchanged_is_refused(source, tmp_path):
-    with pytest.raises(ValueError, match="'stop' or 'run'"):
-        look(source, tmp_path / "report", unchanged="maybe")
+    with pytest.raises(PreflightError, match="data_unchanged: expected one of stop, run"):
+        look(source, tmp_path / "report", data_unchanged="maybe")
+
+
+def test_the_classifiers_that_are_counted_are_those_of_the_settings(source, tmp_path):
+    settings = "gan_preset=demo\ndata_size=32\ntest_per_class=3\nclassifier_backbone=InceptionResNetV2"
+    found = regan.preflight(str(source), tmp_path / "report", settings=settings)
+    content = json.loads((found.path / "preflight.json").read_text())
+    assert content["bytes"]["classifiers"] == 3 * 4 * 55_900_000
+    told = {check["name"]: check["found"] for check in content["checks"]}
+    assert "classifiers 670 MB" in told["bytes of the run"]
+    assert told["classifier weights"] == "not checked, because the settings do not name classifier_weights"
+
+
+def test_the_weights_that_are_checked_are_those_of_the_settings(source, tmp_path):
+    with pytest.raises(PreflightError, match=r"classifier weights: .*imagenet for the backbone small"):
+        look(source, tmp_path / "report", classifier_weights="imagenet")
 
 
 def test_the_command_line_tells_the_outcome_and_what_fails(source, tmp_path, capsys):
-    assert main(["preflight", str(source), str(tmp_path / "1"), "--settings", SMALL]) == 0
+    assert main(["preflight", str(source), str(tmp_path / "1"), "--settings", lines()]) == 0
     assert "go: yes" in capsys.readouterr().out
-    assert main(["preflight", str(tmp_path / "absent"), str(tmp_path / "2"), "--gpu-count", "0"]) == 1
+    assert main(["preflight", str(tmp_path / "absent"), str(tmp_path / "2"), "--settings", "gpu_count=0"]) == 1
     error = capsys.readouterr().err
-    assert "regan preflight: The run would fail" in error
+    assert "regan preflight: PreflightError: The run would fail" in error
     assert "Traceback" not in error
 
 
 def test_it_loads_no_framework_and_survives_an_import_of_its_package(source, tmp_path):
     code = (
         "import sys, regan, regan.runs.costs\n"
-        f"regan.preflight({str(source)!r}, {str(tmp_path / 'report')!r}, settings={SMALL!r})\n"
+        f"regan.preflight({str(source)!r}, {str(tmp_path / 'report')!r}, settings={lines()!r})\n"
         "print([n for n in ('tensorflow', 'jax', 'keras', 'kfp', 'torch', 'boto3') if n in sys.modules])"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
@@ -264,5 +279,6 @@ def test_a_gpu_that_is_there_gives_hours(source, tmp_path, monkeypatch):
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setattr("regan.runs.machine_checks._LEAST_SHARED", 0.0)  # this machine's may be small
-    found = look(source, tmp_path / "report", settings="test_per_class=5\ngan_seeds=1-100", gpu_count="1")
+    changes = {"data_size": "256", "gan_preset": "config-e", "gpu_count": "1"}
+    found = look(source, tmp_path / "report", **changes)
     assert "150 to 260 on one Tesla V100" in found.sentence

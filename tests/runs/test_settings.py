@@ -1,12 +1,13 @@
-import ast
-from pathlib import Path
-
 import pytest
 
+from regan.common.errors import SettingError
 from regan.runs.checks import failed
-from regan.runs.settings import DEFAULTS, READ_BY_TRAINING, parsed, run_key, settings_checks, training_key
+from regan.runs.parameters import PARAMETERS, Kind
+from regan.runs.settings import complete, parsed, run_key, settings_checks, spelled, training_key
 
-ROOT = Path(__file__).resolve().parents[2]
+SETTINGS = [name for name, row in PARAMETERS.items() if row.in_settings]
+IN_TRAINING = [name for name in SETTINGS if PARAMETERS[name].kind is Kind.TRAINING]
+IN_RUN = [name for name in SETTINGS if PARAMETERS[name].in_run_key]
 
 
 def test_a_number_is_the_same_in_either_spelling_and_a_name_is_not():
@@ -23,7 +24,7 @@ def test_a_number_is_the_same_in_either_spelling_and_a_name_is_not():
 
 @pytest.mark.parametrize("text", ["data_size", "=3", "a=1\na=2", "A b=3"])
 def test_a_line_that_is_no_setting_is_refused_with_the_line(text):
-    with pytest.raises(ValueError, match="lines `name=value`, each name once"):
+    with pytest.raises(SettingError, match="not `name=value`, or a name twice"):
         parsed(text)
 
 
@@ -49,6 +50,15 @@ def test_a_line_that_is_no_setting_is_refused_with_the_line(text):
         ("gan_seeds", "one"),
         ("gan_seeds", "1-10:5/4"),
         ("gan_seeds", ""),
+        ("gan_seeds", "7"),
+        ("gan_seeds", "1-10,20-29"),
+        ("gpu_count", "one"),
+        ("gpu_count", "-1"),
+        ("gpu_count_gan", "1.5"),
+        ("gpu_checkpoint_minutes", "0"),
+        ("data_sise", "64"),
+        ("report_title", "Mine"),
+        ("source_uri", "gs://bucket/other"),
         ("classifier_epochs", "0"),
         ("rounds", "0"),
         ("rounds", "inf"),
@@ -69,6 +79,7 @@ def test_a_line_that_is_no_setting_is_refused_with_the_line(text):
         ("classifier_batch_size", "0"),
         ("classifier_filter_rule", "agreed"),
         ("classifier_filter_confidence", "1.1"),
+        ("classifier_filter_confidence", "0.4"),
         ("classifier_images_per_class", "-1"),
         ("report_features", ""),
         ("report_max_memorised", "2"),
@@ -90,35 +101,62 @@ def test_all_wrong_settings_are_told_at_once():
     assert [check.name for check in failed(checks)] == ["data_size", "test_per_class", "gan_seeds"]
 
 
-@pytest.mark.parametrize(("seeds", "number"), [("1-25000", 25_000), ("1-10,20", 11), ("1-100+2:1/3", 33), ("7", 1)])
-def test_the_plan_counts_seeds_as_generation_does(seeds, number):
-    from regan.verbs.generate_images import parse_seeds
-
-    _, plan = settings_checks({"gan_seeds": seeds})
-    assert plan.seeds == number == len(parse_seeds(seeds))
+def test_a_slip_of_the_pen_is_answered_with_the_name_that_was_meant():
+    (check,) = failed(settings_checks({"data_sise": "64"})[0])
+    assert check.advice == "Did you mean data_size?"
 
 
-def defaults(function):
-    """Name -> default of a function of the pipeline's source, which is not run: the compiler takes seconds."""
-    tree = ast.parse((ROOT / "pipelines" / "synthetic_training_set.py").read_text())
-    found = next(node.args for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == function)
-    pairs = [*zip(found.args[::-1], found.defaults[::-1]), *zip(found.kwonlyargs, found.kw_defaults)]
-    return {argument.arg: ast.literal_eval(default) for argument, default in pairs}
+def test_the_plan_is_that_of_the_settings():
+    plan = settings_checks(parsed("gan_seeds=1-50\nconditional=false\nclassifier_backbone=MobileNet\nrounds=2.0"))[1]
+    assert (plan.seeds, plan.networks, plan.backbone, plan.rounds) == (50, 2, "MobileNet", 2)
 
 
-def test_the_defaults_are_those_of_the_pipeline():
-    known = defaults("pipeline") | defaults("synthetic_training_set")
-    for name, value in DEFAULTS.items():
-        assert parsed(f"{name}={known[name]}")[name].lower() == value.lower(), name
-    assert set(READ_BY_TRAINING) <= set(known)
+@pytest.mark.parametrize("backbone", ["small", "EfficientNetV2S"])
+def test_each_backbone_passes(backbone):
+    assert settings_checks({"classifier_backbone": backbone})[1] is not None
+
+
+def test_a_kept_generator_needs_a_saved_split():
+    (check,) = failed(settings_checks({"gan_start_uri": "gs://bucket/generators"})[0])
+    assert check.expected.startswith("gan_start_uri needs data_split_uri")
+    assert "Set data_split_uri" in check.advice
+    kept = {"gan_start_uri": "gs://bucket/generators", "data_split_uri": "gs://bucket/split"}
+    assert settings_checks(kept)[1] is not None
+
+
+def test_what_is_not_named_has_its_default_but_no_place_is_assumed():
+    values = complete({"data_size": "64"})
+    assert list(values) == SETTINGS
+    assert (values["data_size"], values["classifier_backbone"], values["conditional"]) == (
+        "64",
+        "InceptionResNetV2",
+        "True",
+    )
+    assert {values[name] for name in SETTINGS if PARAMETERS[name].kind is Kind.PLACE} == {""}
+
+
+def test_values_of_the_pipeline_are_spelled_as_its_lines_are():
+    values = {"conditional": False, "data_size": 64.0, "gpu_tolerations": [{}], "source_uri": "x", "report_title": "T"}
+    assert spelled(values) == parsed("conditional=false\ndata_size=64")
 
 
 def test_a_run_key_changes_with_data_settings_and_version_alone():
-    key = run_key("v1", {"a": "1", "b": "2"}, "0.1.0")
-    assert key == run_key("v1", {"b": "2", "a": "1"}, "0.1.0")
+    key = run_key("v1", {"data_size": "64", "rounds": "2"}, "0.1.0")
+    assert key == run_key("v1", {"rounds": "2", "data_size": "64", "gan_kimg": "0"}, "0.1.0")
     assert len(key) == 16
-    others = [("v2", {"a": "1", "b": "2"}, "0.1.0"), ("v1", {"a": "1"}, "0.1.0"), ("v1", {"a": "1", "b": "2"}, "0.2")]
-    assert key not in [run_key(*other) for other in others]
+    others = [("v2", {"data_size": "64", "rounds": "2"}, "0.1.0"), ("v1", {"data_size": "64"}, "0.1.0")]
+    assert key not in [run_key(*other) for other in [*others, ("v1", {"data_size": "64", "rounds": "2"}, "0.2")]]
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_run_key_changes_with_each_setting_that_the_result_depends_on_and_no_other(name):
+    changed = run_key("v1", {name: "other"}, "0.1.0") != run_key("v1", {}, "0.1.0")
+    assert changed == (name in IN_RUN or name == "report_release_uri")
+
+
+def test_a_run_that_releases_is_another_run_wherever_the_release_goes():
+    key, *released = (run_key("v1", {"report_release_uri": uri}, "0.1.0") for uri in ("", "gs://a/x", "gs://b/y"))
+    assert released[0] == released[1] != key
 
 
 def test_a_checkpoint_stays_where_it_is_when_training_only_gets_longer():
@@ -127,7 +165,13 @@ def test_a_checkpoint_stays_where_it_is_when_training_only_gets_longer():
     assert key == training_key("v1", {"data_size": "256"})
 
 
-@pytest.mark.parametrize("name", READ_BY_TRAINING)
+@pytest.mark.parametrize("name", IN_TRAINING)
 def test_a_checkpoint_moves_with_each_setting_that_training_reads(name):
     assert training_key("v1", {name: "other"}) != training_key("v1", {})
     assert training_key("v1", {}) != training_key("v2", {})
+
+
+def test_the_keys_of_the_reference_experiment_are_those_of_earlier_versions():
+    # Computed before there was a table: an upgrade must not orphan the checkpoints of a run.
+    assert training_key("v1", {}) == "cafa1f1a3293fff9"
+    assert run_key("v1", {}, "0.1.0") == "696fc1f13ad89b13"

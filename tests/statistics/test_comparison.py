@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 
+from regan.common.errors import SettingError, TooFewImagesError
 from regan.statistics.comparison import ENDPOINTS, compare_predictions
 from regan.statistics.delong import delong
 from regan.statistics.mcnemar import exact_mcnemar, midp_mcnemar
@@ -78,7 +79,7 @@ def test_the_same_answers_are_non_inferior_and_the_notes_say_why():
     found = compare_predictions(answers(GOOD), answers(GOOD))
     assert (found.difference, found.p, found.verdict) == (0, 1, "non-inferior")
     assert found.lower < 0 < found.upper
-    assert any("the error of the difference cannot be estimated" in note for note in found.notes)
+    assert any("the standard error of the difference cannot be estimated" in note for note in found.notes)
 
 
 def few(probability, label, group=""):
@@ -167,15 +168,15 @@ def test_the_tables_are_flat_finite_and_complete():
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"endpoint": "f1"}, "`endpoint` must be one of"), ({"margin": 0}, "`margin` must lie between")],
+    [({"endpoint": "f1"}, "`endpoint` must be one of"), ({"margin": 0}, "`margin` must be between")],
 )
 def test_unknown_settings_are_refused(settings, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(SettingError, match=message):
         compare_predictions(answers(POOR), answers(GOOD), **settings)
 
 
 def test_a_class_with_one_image_is_refused():
     keep = np.arange(99, N)
     candidate = answers(POOR, order=keep)
-    with pytest.raises(ValueError, match="1 of malignant and 100 others"):
+    with pytest.raises(TooFewImagesError, match="1 of malignant and 100 others"):
         compare_predictions(candidate, candidate)

@@ -113,8 +113,8 @@ def test_noninferiority_agrees_with_the_interval():
 @pytest.mark.parametrize(
     ("labels", "scores", "message"),
     [
-        ([1, 1, 0], [1, 2], "as long"),
-        ([1, 1, 1], [1, 2, 3], "positive and"),
+        ([1, 1, 0], [1, 2], "of one length"),
+        ([1, 1, 1], [1, 2, 3], "Too few images"),
         ([1, 1, 0, 0], [1, 2, math.nan, 3], "finite"),
     ],
 )

@@ -96,7 +96,7 @@ def test_pairs_are_counted():
 
 
 def test_answers_of_different_lengths_are_refused():
-    with pytest.raises(ValueError, match="as long"):
+    with pytest.raises(ValueError, match="of one length"):
         paired_table([True], [True, False])
 
 

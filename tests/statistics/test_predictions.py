@@ -3,6 +3,7 @@ import csv
 import numpy as np
 import pytest
 
+from regan.common.errors import CorruptFileError, NoFilesError, WrongArtifactError
 from regan.statistics.predictions import COLUMNS, Predictions, pair_predictions
 
 
@@ -51,22 +52,22 @@ def test_pairs_are_joined_by_image_and_not_by_row():
 
 def test_different_images_are_refused():
     other = predictions(sha256=np.array(["a", "b", "c", "x"]))
-    with pytest.raises(ValueError, match="1 images that only the candidate and 1 that only the reference"):
+    with pytest.raises(WrongArtifactError, match="1 images that only the candidate and 1 that only the reference"):
         pair_predictions(predictions(), other)
 
 
 def test_different_classes_of_an_image_are_refused():
-    with pytest.raises(ValueError, match="same label"):
+    with pytest.raises(WrongArtifactError, match="differ in the label of 1 images"):
         pair_predictions(predictions(), predictions(label=np.array([True, False, False, False])))
 
 
 def test_different_positive_classes_are_refused():
-    with pytest.raises(ValueError, match="same positive class"):
+    with pytest.raises(WrongArtifactError, match="different positive classes"):
         pair_predictions(predictions(), predictions(positive_class="benign"))
 
 
-def test_an_image_that_stands_twice_is_refused():
-    with pytest.raises(ValueError, match="must stand once"):
+def test_a_repeated_image_is_refused():
+    with pytest.raises(ValueError, match="contains an image more than once"):
         predictions(sha256=np.array(["a", "a", "c", "d"]))
 
 
@@ -77,24 +78,24 @@ def test_impossible_probabilities_are_refused(probability):
 
 
 def test_a_folder_without_predictions_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="evaluate_classifier"):
+    with pytest.raises(NoFilesError, match="evaluate_classifier"):
         Predictions.read(tmp_path)
 
 
 def test_a_missing_column_is_named(tmp_path):
     write_rows(tmp_path, [("a", "", "benign", 0.5, "benign")], columns=COLUMNS[:-1])
-    with pytest.raises(ValueError, match="Missing: positive_class"):
+    with pytest.raises(CorruptFileError, match="Missing: positive_class"):
         Predictions.read(tmp_path)
 
 
 def test_an_empty_table_is_refused(tmp_path):
     write_rows(tmp_path, [])
-    with pytest.raises(ValueError, match="at least one row"):
+    with pytest.raises(CorruptFileError, match="is empty"):
         Predictions.read(tmp_path)
 
 
 def test_three_classes_are_refused(tmp_path):
     rows = [("a", "", "benign", 0.5, "benign", "malignant"), ("b", "", "normal", 0.5, "malignant", "malignant")]
     write_rows(tmp_path, rows)
-    with pytest.raises(ValueError, match=r"exactly one other class.*benign, normal"):
+    with pytest.raises(CorruptFileError, match=r"exactly one other class.*benign, normal"):
         Predictions.read(tmp_path)

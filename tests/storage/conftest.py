@@ -3,7 +3,7 @@
 import pytest
 
 from regan.storage import provider
-from regan.storage.provider import Patience
+from regan.storage.provider import RetryPolicy
 from tests.servers.generations import Generations
 from tests.servers.proxy import Proxy
 from tests.servers.start import gs_server, s3_server, use_gs, use_s3
@@ -53,5 +53,5 @@ def bucket(request, tmp_path):
 @pytest.fixture(params=["s3", "gs"])
 def cloud(request, monkeypatch):
     """An address and the proxy before it, with short waits."""
-    monkeypatch.setattr(provider, "PATIENCE", Patience(seconds=20, first=0.05, longest=0.2, answer=2))
+    monkeypatch.setattr(provider, "RETRY_POLICY", RetryPolicy(seconds=20, first=0.05, longest=0.2, answer=2))
     return request.getfixturevalue(request.param), request.getfixturevalue(f"{request.param}_proxy")

@@ -2,7 +2,7 @@
 
 import itertools
 
-REQUESTS = ("read", "files", "upload", "swap", "delete")
+REQUESTS = ("read", "files", "upload", "compare_and_swap", "delete")
 
 
 class Fault:

@@ -5,8 +5,9 @@ import time
 
 import pytest
 
-from regan.storage import ConflictError, fetch, fetch_latest, latest, list_files, provider, push, push_latest
-from regan.storage.provider import Patience
+from regan.common.errors import ConflictError, CorruptFileError, StorageAccessError, StorageUnavailableError
+from regan.storage import fetch, fetch_latest, latest, list_files, provider, push, push_latest
+from regan.storage.provider import RetryPolicy
 from regan.storage.uri import open_store
 from tests.servers.proxy import Fault, every, first
 
@@ -114,7 +115,7 @@ def test_damage_that_stays_is_refused_and_leaves_no_file(cloud, tmp_path, pushed
     push(folder, address) if pushed else open_store(address).upload(folder / "x", "x")
     with (
         proxy.faults(every(1, Fault(flip=True), lambda request: is_content(request) and request.path.endswith("x"))),
-        pytest.raises(ValueError, match=r"arrived with another checksum|other bytes"),
+        pytest.raises(CorruptFileError, match=r"is corrupt: (its checksum differs|it differs from the file)"),
     ):
         fetch(address, tmp_path / "fetched")
     assert not list((tmp_path / "fetched").rglob("*"))
@@ -122,7 +123,7 @@ def test_damage_that_stays_is_refused_and_leaves_no_file(cloud, tmp_path, pushed
 
 def test_slow_replies_are_waited_for_and_silent_ones_asked_again(cloud, tmp_path, monkeypatch):
     address, proxy = cloud
-    monkeypatch.setattr(provider, "PATIENCE", Patience(seconds=20, first=0.05, longest=0.2, answer=0.5))
+    monkeypatch.setattr(provider, "RETRY_POLICY", RetryPolicy(seconds=20, first=0.05, longest=0.2, answer=0.5))
     push(written(tmp_path / "folder", {"x": b"0123456789" * 100}), address)
     with proxy.faults(every(1, Fault(pause=0.05, pieces=10), is_content)):
         assert fetch(address, tmp_path / "slow").joinpath("x").stat().st_size == 1000
@@ -133,9 +134,12 @@ def test_slow_replies_are_waited_for_and_silent_ones_asked_again(cloud, tmp_path
 
 def test_a_storage_that_stays_busy_is_given_up_at_the_deadline(cloud, tmp_path, monkeypatch):
     address, proxy = cloud
-    monkeypatch.setattr(provider, "PATIENCE", Patience(seconds=1.0, first=0.05, longest=0.2, answer=1))
+    monkeypatch.setattr(provider, "RETRY_POLICY", RetryPolicy(seconds=1.0, first=0.05, longest=0.2, answer=1))
     before = time.monotonic()
-    with proxy.faults(every(1, Fault(status=503))) as seen, pytest.raises(ConnectionError, match="must answer"):
+    with (
+        proxy.faults(every(1, Fault(status=503))) as seen,
+        pytest.raises(StorageUnavailableError, match="unavail"),
+    ):
         list_files(address)
     assert 0.5 < time.monotonic() - before < 4
     assert len(seen) > 4
@@ -150,7 +154,7 @@ def test_an_expired_token_or_a_refusal_is_told_at_once(cloud, tmp_path, expired)
     written(folder, {"x": b"2"})
     with proxy.faults(every(1, Fault(status=status, body=body))) as seen:
         for act in (lambda: list_files(address), lambda: push_latest(folder, address, one), lambda: latest(address)):
-            with pytest.raises(PermissionError, match="credentials"):
+            with pytest.raises(StorageAccessError, match="credentials"):
                 act()
     assert len(seen) <= 9
     assert latest(address) == one
@@ -166,7 +170,7 @@ def test_a_push_that_is_broken_off_leaves_the_latest_as_it_was(cloud, tmp_path, 
         return Fault(status=503) if request.number > 8 else None
 
     with monkeypatch.context() as patch, proxy.faults(breaks), pytest.raises(ConnectionError):
-        patch.setattr(provider, "PATIENCE", Patience(seconds=0.5, first=0.05, longest=0.2, answer=1))
+        patch.setattr(provider, "RETRY_POLICY", RetryPolicy(seconds=0.5, first=0.05, longest=0.2, answer=1))
         push_latest(folder, address, one)
     assert latest(address) == one
     assert fetch_latest(address, tmp_path / "fetched") == one
@@ -199,4 +203,4 @@ def test_no_mixture_of_faults_loses_a_version(cloud, tmp_path, seed, caplog):
                 assert fetch_latest(address, tmp_path / "fetched") == version
     assert fetch_latest(address, tmp_path / f"{seed}") == version
     assert read(tmp_path / f"{seed}") == read(folder)
-    assert "damaged" not in caplog.text
+    assert "corrupt" not in caplog.text

@@ -3,8 +3,9 @@ import logging
 
 import pytest
 
-from regan.storage import ConflictError, fetch, latest, provider, push, push_latest
-from regan.storage.s3 import AmazonStore, _md5_of_parts
+from regan.common.errors import ConflictError
+from regan.storage import fetch, latest, provider, push, push_latest
+from regan.storage.s3 import S3Store, _md5_of_parts
 from regan.storage.uri import open_store
 from tests.servers.conditions import ignores_conditions, refuses_checksums, refuses_conditions
 from tests.servers.proxy import Proxy
@@ -14,8 +15,8 @@ from tests.servers.start import use_s3
 @pytest.fixture
 def server(s3_url, monkeypatch, request):
     """An address on a server that lacks what the parameter says."""
-    monkeypatch.setattr(AmazonStore, "_honoured", {})
-    monkeypatch.setattr(AmazonStore, "_plain", set())
+    monkeypatch.setattr(S3Store, "_conditional", {})
+    monkeypatch.setattr(S3Store, "_plain", set())
     provider.warn_once.cache_clear()
     proxy = Proxy(s3_url, request.param)
     yield use_s3(proxy.url, monkeypatch.setenv)
@@ -44,13 +45,13 @@ def test_a_server_without_conditional_writes_is_named_once_and_still_tells_confl
 def test_the_loser_of_two_writers_at_once_learns_of_it_without_conditional_writes(server, tmp_path, monkeypatch):
     one = push_latest(folder_of(tmp_path, "1"), server, None)
     store = open_store(server)
-    plain = provider.Patience.delay
+    plain = provider.RetryPolicy.delay
 
     def overtaken(self, failures):
         store._client.put_object(Bucket=store._bucket, Key="latest.json", Body=b"of another")
         return plain(self, failures)
 
-    monkeypatch.setattr(provider.Patience, "delay", overtaken)
+    monkeypatch.setattr(provider.RetryPolicy, "delay", overtaken)
     with pytest.raises(ConflictError):
         push_latest(folder_of(tmp_path, "2"), server, one)
 
@@ -60,7 +61,7 @@ def test_a_server_with_conditional_writes_is_not_warned_of(server, tmp_path, cap
     with caplog.at_level(logging.WARNING, "regan"):
         push_latest(folder_of(tmp_path, "1"), server, None)
     assert caplog.text == ""
-    assert set(AmazonStore._honoured.values()) == {True}
+    assert set(S3Store._conditional.values()) == {True}
 
 
 @pytest.mark.parametrize("server", [refuses_checksums], indirect=True)
@@ -77,10 +78,10 @@ def test_a_server_that_refuses_checksums_is_named_and_gets_files_without(server,
 @pytest.mark.parametrize("server", [refuses_checksums], indirect=True)
 def test_refused_checksums_are_not_taken_for_refused_conditions(server, caplog):
     with caplog.at_level(logging.WARNING, "regan"):
-        open_store(server).swap("latest.json", b"1", None)
+        open_store(server).compare_and_swap("latest.json", b"1", None)
     assert "If-None-Match" not in caplog.text
     with pytest.raises(ConflictError):
-        open_store(server).swap("latest.json", b"2", None)
+        open_store(server).compare_and_swap("latest.json", b"2", None)
 
 
 def test_the_mark_of_a_file_in_parts_is_made_of_the_marks_of_its_parts(tmp_path):

@@ -5,7 +5,8 @@ import threading
 
 import pytest
 
-from regan.storage import ConflictError, Version, claim_latest, fetch_latest, latest, push_latest
+from regan.common.errors import ConflictError, CorruptFileError, FilesChangedError, UnsafeFileError, WrongArtifactError
+from regan.storage import Version, claim_latest, fetch_latest, latest, push_latest
 from regan.storage.uri import open_store
 from regan.storage.versioned_folder import OBJECTS, POINTER
 from tests.servers.proxy import Fault, every
@@ -62,10 +63,10 @@ def test_a_push_on_anything_but_the_latest_is_a_conflict_and_changes_nothing(buc
     second = push_latest(written(tmp_path / "folder", a="2"), bucket, first)
     written(tmp_path / "folder", a="3")
     for previous in (None, first, Version(2, second.files, "1")):
-        with pytest.raises(ConflictError, match="version 2 of another writer"):
+        with pytest.raises(ConflictError, match="now has version 2"):
             push_latest(tmp_path / "folder", bucket, previous)
     assert latest(bucket) == second
-    with pytest.raises(ConflictError, match="Found none"):
+    with pytest.raises(ConflictError, match="now has no version"):
         push_latest(tmp_path / "folder", f"{bucket}/other", first)
 
 
@@ -129,7 +130,7 @@ def test_a_claim_after_one_that_lost_any_one_request_meets_no_other_writer(bucke
 
 def test_a_push_whose_lost_write_lands_late_goes_on_from_it(bucket, tmp_path, monkeypatch):
     one = push_latest(written(tmp_path / "folder", a="1"), bucket, None, writer="me")
-    store, swap, late = type(open_store(bucket)), type(open_store(bucket)).swap, []
+    store, swap, late = type(open_store(bucket)), type(open_store(bucket)).compare_and_swap, []
 
     def delayed(self, *arguments):
         late.append(arguments)
@@ -140,10 +141,10 @@ def test_a_push_whose_lost_write_lands_late_goes_on_from_it(bucket, tmp_path, mo
             swap(self, *late.pop())
         return swap(self, *arguments)
 
-    monkeypatch.setattr(store, "swap", delayed)
+    monkeypatch.setattr(store, "compare_and_swap", delayed)
     with pytest.raises(ConnectionError):
         push_latest(written(tmp_path / "folder", a="2"), bucket, one, writer="me")
-    monkeypatch.setattr(store, "swap", overtaken)
+    monkeypatch.setattr(store, "compare_and_swap", overtaken)
     three = push_latest(written(tmp_path / "folder", a="3"), bucket, one, writer="me")
     assert three.number == 3
     assert fetch_latest(bucket, tmp_path / "fetched") == three
@@ -185,7 +186,7 @@ def test_an_address_whose_objects_are_named_by_their_hashes_alone_is_read_and_fo
     data, token = store.read(POINTER)
     fields = json.loads(data)
     del fields["objects"], fields["write"]
-    store.swap(POINTER, json.dumps(fields).encode(), token)
+    store.compare_and_swap(POINTER, json.dumps(fields).encode(), token)
     old = fetch_latest(bucket, tmp_path / "fetched")
     assert contents(tmp_path / "fetched") == {"a": "1", "b": "same"}
     new = push_latest(written(tmp_path / "folder", a="2", b="same"), bucket, old)
@@ -227,7 +228,7 @@ def test_a_damaged_version_is_told_and_the_one_before_taken(bucket, tmp_path, ca
     hurt(bucket, second.files["a"], damage, tmp_path)
     with caplog.at_level(logging.WARNING, "regan"):
         fetched = fetch_latest(bucket, tmp_path / "fetched")
-    assert "version 2 is damaged" in caplog.text
+    assert "version 2 is corrupt" in caplog.text
     assert (fetched.number, contents(tmp_path / "fetched")) == (1, {"a": "1", "b": "same"})
     # What follows repairs the file, and the numbers go on.
     third = push_latest(written(tmp_path / "folder", a="2", b="same"), bucket, claim_latest(bucket, fetched))
@@ -241,7 +242,7 @@ def test_an_address_whose_versions_are_both_damaged_is_refused_and_the_folder_un
     second = push_latest(written(tmp_path / "folder", a="2", b="1"), bucket, first)
     hurt(bucket, second.files["b"], "other bytes", tmp_path)
     written(tmp_path / "fetched", a="mine")
-    with pytest.raises(ValueError, match="At least one version must be whole"):
+    with pytest.raises(CorruptFileError, match=r"All versions at .* are corrupt"):
         fetch_latest(bucket, tmp_path / "fetched")
     assert contents(tmp_path / "fetched") == {"a": "mine"}
 
@@ -268,15 +269,15 @@ def test_a_reader_follows_a_writer_that_removes_what_it_is_reading(bucket, tmp_p
     monkeypatch.setattr(store, "download", overtaken)
     assert fetch_latest(bucket, tmp_path / "fetched") == newer[-1]
     assert contents(tmp_path / "fetched") == {"a": "4"}
-    assert "damaged" not in caplog.text
+    assert "corrupt" not in caplog.text
 
 
 def test_a_pointer_of_another_program_is_refused(bucket, tmp_path):
     store = open_store(bucket)
     for text in (b"not json", b"{}", b'{"format": 2, "number": 1, "files": {}, "previous": {}}', b"[]"):
         found = store.read(POINTER)
-        store.swap(POINTER, text, found[1] if found else None)
-        with pytest.raises(ValueError, match="must be a pointer of format 1"):
+        store.compare_and_swap(POINTER, text, found[1] if found else None)
+        with pytest.raises(WrongArtifactError, match="is not a pointer of format 1"):
             latest(bucket)
 
 
@@ -286,8 +287,8 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(bucket, tmp_path):
     data, token = store.read(POINTER)
     fields = json.loads(data)
     fields["files"] = {"../escaped": fields["files"]["a"]}
-    store.swap(POINTER, json.dumps(fields).encode(), token)
-    with pytest.raises(ValueError, match="could lead out"):
+    store.compare_and_swap(POINTER, json.dumps(fields).encode(), token)
+    with pytest.raises(UnsafeFileError, match="could lead out"):
         fetch_latest(bucket, tmp_path / "fetched")
     assert not (tmp_path / "escaped").exists()
 
@@ -311,7 +312,7 @@ def test_versions_can_be_pushed_by_whoever_may_not_remove_files(cloud, tmp_path,
         for number in range(1, 4):
             version = push_latest(written(tmp_path / "folder", a=f"{number}"), address, version)
     assert fetch_latest(address, tmp_path / "fetched") == version
-    assert "files of an older version were not removed" in caplog.text
+    assert "files of an older version could not be removed" in caplog.text
 
 
 def test_a_file_that_changes_while_it_is_pushed_is_refused(bucket, tmp_path, monkeypatch):
@@ -325,7 +326,7 @@ def test_a_file_that_changes_while_it_is_pushed_is_refused(bucket, tmp_path, mon
 
     with monkeypatch.context() as patch:
         patch.setattr(store, "upload", changing)
-        with pytest.raises(ValueError, match="must be at rest"):
+        with pytest.raises(FilesChangedError, match="Files changed during upload; try again when nothing"):
             push_latest(folder, bucket, None)
     assert latest(bucket) is None
     push_latest(folder, bucket, None)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from regan.common.errors import CheckpointMismatchError, CorruptFileError
 from regan.training.checkpoint import load_checkpoint, save_checkpoint
 
 STATE = {
@@ -26,7 +27,7 @@ def test_all_of_the_state_comes_back_bit_for_bit(tmp_path):
     assert checkpoint.state["generator_updates"] == 7
 
 
-def test_without_a_checkpoint_there_is_nothing_to_go_on_from(tmp_path):
+def test_without_a_checkpoint_there_is_nothing_to_resume_from(tmp_path):
     assert load_checkpoint(tmp_path, configuration="a") is None
 
 
@@ -38,25 +39,25 @@ def test_the_last_two_are_kept_and_the_newest_is_read(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty"])
-def test_a_damaged_one_is_noticed_and_the_one_before_it_used(tmp_path, damage, caplog):
+def test_a_corrupt_checkpoint_is_noticed_and_the_previous_one_used(tmp_path, damage, caplog):
     save(tmp_path, 1)
     newest = save(tmp_path, 2)
     data = newest.read_bytes()
     damaged = {"truncated": data[:-5], "flipped": data[:-1] + bytes([data[-1] ^ 1]), "empty": b""}
     newest.write_bytes(damaged[damage])
     assert load_checkpoint(tmp_path, configuration="a").step == 1
-    assert "damaged" in caplog.text
+    assert "corrupt" in caplog.text
 
 
-def test_where_no_checkpoint_is_whole_nothing_begins_anew(tmp_path):
+def test_if_all_checkpoints_are_corrupt_training_does_not_start_again(tmp_path):
     for step in (1, 2):
         path = save(tmp_path, step)
         path.write_bytes(path.read_bytes()[:-5])
-    with pytest.raises(ValueError, match=r"must be whole, to go on from it\. Received 2"):
+    with pytest.raises(CorruptFileError, match=r"All 2 checkpoints in .* are corrupt\."):
         load_checkpoint(tmp_path, configuration="a")
 
 
-def test_a_process_killed_while_writing_leaves_nothing_that_is_taken_for_whole(tmp_path):
+def test_an_incomplete_file_of_a_killed_process_is_not_taken_for_a_checkpoint(tmp_path):
     save(tmp_path, 1)
     (tmp_path / ".part-file").write_bytes(b"half of a checkpo")
     assert load_checkpoint(tmp_path, configuration="a").step == 1
@@ -66,5 +67,5 @@ def test_a_process_killed_while_writing_leaves_nothing_that_is_taken_for_whole(t
 
 def test_the_state_of_another_configuration_is_refused(tmp_path):
     save(tmp_path, 1)
-    with pytest.raises(ValueError, match="configuration and the images it began with"):
+    with pytest.raises(CheckpointMismatchError, match="belongs to another configuration or other images"):
         load_checkpoint(tmp_path, configuration="b")

@@ -213,5 +213,5 @@ def test_an_impossible_limit_is_refused(train, validation, tmp_path, limit):
 
 
 def test_too_few_synthetic_images_are_refused(train, validation, image_set, tmp_path):
-    with pytest.raises(ValueError, match="at least 8 images"):
+    with pytest.raises(ValueError, match="too few images for an audit, which needs 8"):
         regan.audit_images(image_set(pictures(SYNTHETIC, 2)), train, validation, tmp_path / "audit")

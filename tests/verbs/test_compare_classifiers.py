@@ -10,9 +10,10 @@ import pytest
 
 import regan
 from regan.artifacts.history import last_step, write_step
+from regan.common.errors import ConflictError
 from regan.statistics.comparison import compare_predictions
 from regan.statistics.predictions import Predictions
-from regan.storage import ConflictError, fetch_latest, latest, push_latest
+from regan.storage import fetch_latest, latest, push_latest
 from tests.servers.start import s3_server, use_s3
 
 
@@ -171,7 +172,7 @@ def test_the_same_folder_twice_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"endpoint": "f1"}, "`endpoint` must be one of"), ({"margin": 0.0}, "`margin` must lie between 0 and 1")],
+    [({"endpoint": "f1"}, "`endpoint` must be one of"), ({"margin": 0.0}, "`margin` must be between 0 and 1")],
 )
 def test_settings_out_of_range_are_refused(tmp_path, options, message):
     one, two = answers(tmp_path / "one"), answers(tmp_path / "two", role="two")

@@ -95,5 +95,5 @@ def test_another_image_of_a_group_that_trained_is_refused(trained_classifier, te
 def test_images_of_another_size_or_of_one_class_are_refused(trained_classifier, labelled_set, tmp_path):
     with pytest.raises(ValueError, match="Received 64 x 64"):
         regan.evaluate_classifier(trained_classifier, labelled_set(7, size=64), tmp_path / "p")
-    with pytest.raises(ValueError, match="Received none of m"):
+    with pytest.raises(ValueError, match="contains no images of class m"):
         regan.evaluate_classifier(trained_classifier, labelled_set(7, m=0), tmp_path / "p")

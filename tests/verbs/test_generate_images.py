@@ -164,10 +164,10 @@ def test_what_cannot_be_made_is_refused_before_anything_is_written(changes, mess
 
 
 def test_what_is_no_generator_and_an_output_in_use_are_refused(generator, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"A generator is a folder with `model\.json`"):
+    with pytest.raises(FileNotFoundError, match=r"contains no `model\.json`: it is not a generator"):
         regan.generate_images(tmp_path, tmp_path / "images", seeds="1-2")
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(FileExistsError, match="new or empty"):
+    with pytest.raises(FileExistsError, match="is not empty"):
         regan.generate_images(generator, tmp_path, seeds="1-2")
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 

@@ -156,7 +156,7 @@ def test_told_to_stop_and_killed_a_training_goes_on_with_an_empty_disk_to_the_sa
     uri, chance = f"{bucket}/killed", random.Random(os.environ.get("PYTEST_SEED", "regan"))
     address = training.address_of(uri)
     assert interrupted(training, signal.SIGTERM, uri, tmp_path / "a", chance) == 1
-    assert "TrainingStoppedError: Training was told to stop" in log_of(tmp_path / "a").read_text()
+    assert "TrainingStoppedError: Training stopped by SIGTERM" in log_of(tmp_path / "a").read_text()
     stopped_at = step_at(address)
     assert stopped_at > 0
 
@@ -194,12 +194,16 @@ def test_the_state_of_another_configuration_or_of_other_images_is_refused_and_le
 ):
     before = latest(training.address)
     # Every training looks at the address where this one is at home, as if it had been renamed each time.
-    place_of, name = workspace.place_of, training.address.rpartition("/")[2]
-    monkeypatch.setattr(workspace, "place_of", lambda uri, label, identity: place_of(uri, label, identity and name))
-    with pytest.raises(ValueError, match="only with the configuration and the images it began with"):
+    checkpoint_location, name = workspace.checkpoint_location, training.address.rpartition("/")[2]
+    monkeypatch.setattr(
+        workspace,
+        "checkpoint_location",
+        lambda uri, label, identity: checkpoint_location(uri, label, identity and name),
+    )
+    with pytest.raises(ValueError, match="belongs to another configuration or other images"):
         training.run(tmp_path / "out", training.uri, seed=1)
     others = [str(labelled_set(9)), *training.inputs[1:]]
-    with pytest.raises(ValueError, match="only with the configuration and the images it began with"):
+    with pytest.raises(ValueError, match="belongs to another configuration or other images"):
         getattr(regan, training.verb)(*others, tmp_path / "out", checkpoint_uri=training.uri, **training.settings)
     assert latest(training.address) == before  # not even claimed: the right training goes on undisturbed
     assert list(tmp_path.iterdir()) == []
@@ -208,7 +212,7 @@ def test_the_state_of_another_configuration_or_of_other_images_is_refused_and_le
 @on_both_servers
 def test_an_address_that_is_itself_the_place_of_a_state_is_refused(training, tmp_path, bucket):
     before = latest(training.address)
-    with pytest.raises(ValueError, match=r"place of its own.* itself holds a checkpoint"):
+    with pytest.raises(ValueError, match=r"itself contains a checkpoint.*folder of its own"):
         training.run(tmp_path / "out", training.address)
     assert latest(training.address) == before
     assert list(tmp_path.iterdir()) == []
@@ -230,7 +234,7 @@ def test_of_two_writers_the_older_one_loses_and_says_why(training, bucket, tmp_p
         training.run(tmp_path / "younger", uri)
         assert older.wait(60) == 1
     told = log_of(tmp_path / "older").read_text()
-    assert "TakenOverError: Only one process may train with the state at" in told
+    assert "TakenOverError: Another process is now training with checkpoint" in told
     assert not (tmp_path / "older").exists()
     assert weights_of(tmp_path / "younger") == weights_of(training.folder / "run")
     assert_same_state(address, training.address, tmp_path)

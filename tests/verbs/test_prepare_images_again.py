@@ -11,9 +11,10 @@ from PIL import Image
 from regan import prepare_images
 from regan.artifacts.history import last_step
 from regan.artifacts.image_set import ImageSet
+from regan.common.errors import ConflictError
 from regan.preparation import saved_split
 from regan.preparation.phantom import phantom
-from regan.storage import ConflictError, latest
+from regan.storage import latest
 from tests.servers.start import s3_server, use_s3
 
 SETS = ("train", "validation", "test")

@@ -13,7 +13,8 @@ from regan.artifacts import model
 from regan.artifacts.history import last_step, write_step
 from regan.artifacts.image_set import file_hash
 from regan.artifacts.model import read_model, read_training_index, weights_hash, write_model
-from regan.storage import ConflictError, fetch_latest, latest, push_latest
+from regan.common.errors import ConflictError
+from regan.storage import fetch_latest, latest, push_latest
 from tests.servers.start import s3_server, use_s3
 
 
@@ -152,7 +153,7 @@ def test_two_generators_of_one_name_are_refused(made, publish, tmp_path):
 
 
 def test_what_is_no_generator_is_refused(made, publish, tmp_path):
-    with pytest.raises(FileNotFoundError, match="A generator is a folder"):
+    with pytest.raises(FileNotFoundError, match=r"contains no `model\.json`"):
         publish(generator=made["audit"], generator_uri=str(tmp_path / "generators"))
 
 

@@ -405,4 +405,4 @@ def test_images_that_were_changed_after_the_audit_are_refused(made, tmp_path):
     first, second = lines[1].split(","), lines[2].split(",")
     first[3], second[3] = second[3], first[3]
     (folder / "index.csv").write_text("\n".join([lines[0], ",".join(first), ",".join(second), *lines[3:]]) + "\n")
-    refused(made, tmp_path, "the one that the index promises", images=folder)
+    refused(made, tmp_path, "differs from the index", images=folder)

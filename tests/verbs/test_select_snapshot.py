@@ -144,7 +144,7 @@ def test_real_images_of_another_size_are_refused(run, real, tmp_path):
 
 
 def test_too_few_real_images_of_a_class_are_refused(run, real, tmp_path):
-    with pytest.raises(ValueError, match="at least 8 real images of each class"):
+    with pytest.raises(ValueError, match="too few real images of class"):
         regan.select_snapshot(run, real(number=5), tmp_path / "generator")
 
 

@@ -1,1 +1,1 @@
-"""What is done to images before the discriminator sees them: mirroring, and adaptive augmentation (ADA)."""
+"""Augmentation of the discriminator's images: flips, and adaptive discriminator augmentation (ADA)."""

@@ -1,7 +1,7 @@
 """Doubling and halving of images with the orthogonal wavelet sym6, as matrices.
 
-Halving a doubled image gives the image back, which no symmetric filter does: an image that an augmentation leaves alone
-is not blurred by it.
+Halving a doubled image restores it, which no symmetric filter does: an image that an augmentation does not change is
+not blurred.
 
 References:
     Daubechies 1992, "Ten Lectures on Wavelets", table 6.3 (N = 6).
@@ -30,25 +30,26 @@ SYM6 = np.array(
     ]
 )
 TAPS = len(SYM6)
-# The filter is not quite symmetric. Pixel k of an image lies at place 2 k + CENTRE of the doubled one.
+# The filter is not quite symmetric: its centre is 5.098, not 5.5. Pixel k of an image is at place 2 k + CENTRE of the
+# doubled one; with 5.5, a half turn would shift the image by 0.4 pixels.
 CENTRE = float(np.arange(TAPS) @ SYM6 / SYM6.sum())
 FIRST = int(CENTRE)  # the first place of a doubled image that is computed
 
 
-def doubling(size: int) -> np.ndarray:
+def doubling_matrix(size: int) -> np.ndarray:
     """Matrix `(2 size, size)` from a row of pixels to places FIRST, FIRST + 1, ... of the doubled row.
 
-    Beyond its ends the row is continued by its mirror image, which does not repeat the pixel at the end.
+    Beyond its ends the row is continued by its reflection, which does not repeat the pixel at the end.
     """
     matrix = np.zeros((2 * size, size))
     for row in range(2 * size):
         place = row + FIRST
         for tap in range(place % 2, TAPS, 2):
-            matrix[row, mirrored((place - tap) // 2, size)] += math.sqrt(2) * SYM6[tap]
+            matrix[row, reflect((place - tap) // 2, size)] += math.sqrt(2) * SYM6[tap]
     return matrix
 
 
-def halving(size: int) -> np.ndarray:
+def halving_matrix(size: int) -> np.ndarray:
     """Matrix `(size, 2 size + TAPS - 2)` from places 0, 1, ... of a doubled row to its pixels."""
     matrix = np.zeros((size, 2 * size + TAPS - 2))
     for row in range(size):
@@ -56,8 +57,8 @@ def halving(size: int) -> np.ndarray:
     return matrix
 
 
-def mirrored(pixel: int, size: int) -> int:
-    """The pixel 0 to `size` - 1 that is seen at any place when a row is continued by its mirror images."""
+def reflect(pixel: int, size: int) -> int:
+    """Return the pixel 0 to `size` - 1 at any place of a row that is continued by its reflections."""
     period = 2 * (size - 1)
     pixel %= period
     return min(pixel, period - pixel)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from keras import ops, tree
 
-from regan.gan.augmentation.strength import SIGNS, STRENGTH, adjusted, initial_strength
+from regan.gan.augmentation.strength import SIGNS, STRENGTH, adjust_strength, initial_strength
 from regan.gan.configuration import configure
 from regan.gan.inputs import Inputs, TrainingImages
 from regan.gan.networks import DiscriminatorNetwork, GeneratorNetwork
@@ -21,7 +21,7 @@ def config():
 def strengths(config, signs):
     state, seen = initial_strength(), []
     for number, sign in enumerate(signs, start=1):
-        state |= adjusted(config, state, np.float32(sign), np.bool_(number % 4 == 0))
+        state |= adjust_strength(config, state, np.float32(sign), np.bool_(number % 4 == 0))
         seen.append(float(state[STRENGTH]))
     return seen, state
 

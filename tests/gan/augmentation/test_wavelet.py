@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from regan.gan.augmentation.wavelet import CENTRE, FIRST, SYM6, TAPS, doubling, halving, mirrored
+from regan.gan.augmentation.wavelet import CENTRE, FIRST, SYM6, TAPS, doubling_matrix, halving_matrix, reflect
 
 
 def test_the_filter_is_orthogonal_to_its_even_shifts_and_has_six_vanishing_moments():
@@ -16,16 +16,16 @@ def test_the_filter_is_orthogonal_to_its_even_shifts_and_has_six_vanishing_momen
 def test_a_doubled_and_halved_row_is_the_row_itself_away_from_its_ends():
     row = np.random.default_rng(0).standard_normal(32)
     places = np.zeros(2 * 32 + TAPS - 2)
-    places[FIRST : FIRST + 64] = doubling(32) @ row
-    assert (halving(32) @ places)[6:-6] == pytest.approx(row[6:-6], abs=1e-10)
+    places[FIRST : FIRST + 64] = doubling_matrix(32) @ row
+    assert (halving_matrix(32) @ places)[6:-6] == pytest.approx(row[6:-6], abs=1e-10)
 
 
 def test_doubling_and_halving_keep_constants_and_straight_lines():
-    assert doubling(32) @ np.ones(32) == pytest.approx(np.ones(64))
-    assert halving(32) @ np.ones(74) == pytest.approx(np.ones(32))
-    doubled = (doubling(32) @ np.arange(32.0))[8:-8]
+    assert doubling_matrix(32) @ np.ones(32) == pytest.approx(np.ones(64))
+    assert halving_matrix(32) @ np.ones(74) == pytest.approx(np.ones(32))
+    doubled = (doubling_matrix(32) @ np.arange(32.0))[8:-8]
     assert doubled == pytest.approx((np.arange(FIRST, FIRST + 64)[8:-8] - CENTRE) / 2)
 
 
 def test_beyond_its_ends_a_row_is_seen_mirrored():
-    assert [mirrored(pixel, 4) for pixel in range(-4, 8)] == [2, 3, 2, 1, 0, 1, 2, 3, 2, 1, 0, 1]
+    assert [reflect(pixel, 4) for pixel in range(-4, 8)] == [2, 3, 2, 1, 0, 1, 2, 3, 2, 1, 0, 1]
