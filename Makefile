@@ -4,26 +4,23 @@ SOURCE ?=
 CLASSES ?=
 OUTPUT ?= runs/demo
 JOBS ?= 2
-PY := .venv/bin/python
+VENV ?= .venv
+PY := $(VENV)/bin/python
 BUILD = $(if $(REGISTRY),--registry "$(REGISTRY)") $(if $(filter 1,$(PUSH)),--push) \
   $(if $(ENGINE),--engine "$(ENGINE)") $(if $(BASE_IMAGE),--base-image "$(BASE_IMAGE)") \
   $(if $(FRAMEWORK),--framework "$(FRAMEWORK)") $(if $(ACCELERATOR),--accelerator "$(ACCELERATOR)") \
   $(if $(OPTIONS),--options="$(OPTIONS)")
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo record test check slow lint types manifests images test-images lock clean
+.PHONY: help setup demo record test check slow lint types manifests images test-images other-python lock clean
 
 help:  ## List the commands.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-setup: .venv/.ready  ## Make .venv from the lock file.
+setup: $(VENV)/.ready  ## Make .venv from the lock file; PYTHON=python3.13 for another Python than python3.
 
-.venv/.ready: locks/dev.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "The lock file is for Python 3.11. Say which one to use: make setup PYTHON=python3.11"; exit 1; }
-	@$(PYTHON) -c 'import ensurepip' || { echo "Python's venv module is missing. Install it first: apt-get install python3-venv"; exit 1; }
-	$(PYTHON) -m venv --clear .venv
-	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/dev.txt
-	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+$(VENV)/.ready: locks/dev.txt locks/uv.txt pyproject.toml
+	@sh locks/install.sh "$(PYTHON)" "$(VENV)"
 	@touch $@
 
 demo: setup  ## Run the whole pipeline on phantom images, or on SOURCE=folder CLASSES=negative,positive.
@@ -56,6 +53,9 @@ images:  ## Build the container images; REGISTRY=... PUSH=1 pushes them (options
 
 test-images: setup  ## Compare the demo in containers with the same in processes; FULL=1 for the complete demo.
 	REGAN_FULL_DEMO=$(FULL) $(PY) -m pytest -m containers
+
+other-python:  ## Try each other Python from 3.11 to 3.13: imports, compilation, preparation; PYTHON=python3.13 for one.
+	@.ci/other-python $(if $(filter command,$(firstword $(origin PYTHON))),"$(PYTHON)")
 
 lock:  ## Update the lock files (needs uv).
 	sh locks/compile.sh

@@ -10,8 +10,10 @@ resolve() {
     --output-file "$output" "$@"
 }
 
-resolve locks/dev.txt pyproject.toml locks/dev.in --extra jax --extra cloud --extra kubeflow --extra dev "$@"
-# The images hold the versions that the tests run with.
+# A laptop has Python 3.11, 3.12 or 3.13, on Linux, macOS or Windows: one file for all of them.
+resolve locks/uv.txt locks/uv.in --universal "$@"
+resolve locks/dev.txt pyproject.toml locks/dev.in --universal --extra jax --extra cloud --extra kubeflow --extra dev "$@"
+# The images hold the versions that the tests run with, for the one Python that is in them.
 set -- --constraint locks/dev.txt "$@"
 resolve locks/image-cpu.txt pyproject.toml --extra cloud "$@"
 for variant in tensorflow-none tensorflow-cuda jax-none jax-cuda; do

@@ -66,12 +66,14 @@ def _compile(parsed: argparse.Namespace) -> int:
         fresh = manifests(**graph_of(parsed))
         files = {parsed.output / name: text for name, text in fresh.items()}
         if parsed.check:
-            stale = [path for path, text in files.items() if not path.is_file() or path.read_text() != text]
+            stale = [
+                path for path, text in files.items() if not path.is_file() or path.read_text(encoding="utf-8") != text
+            ]
             say(*(f"{path} differs from a fresh compile. Run `python -m pipelines compile`." for path in stale))
             return 1 if stale else 0
         for path, text in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
+            path.write_text(text, encoding="utf-8", newline="\n")
             say(str(path))
     except OSError as error:
         say(f"Cannot write to --output: {error.filename}: {error.strerror}. Choose another folder.")

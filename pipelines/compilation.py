@@ -39,7 +39,7 @@ def compiled(component: BaseComponent, *, image_cpu: str = CPU_IMAGE, image_gpu:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "compiled.yaml")
         compiler.Compiler().compile(component, str(path))
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     for placeholder, image in ((CPU_IMAGE, image_cpu), (GPU_IMAGE, image_gpu)):
         text = text.replace(f"image: {placeholder}\n", f"image: {image}\n")
     return text

@@ -54,7 +54,7 @@ class Server:
                 "without TLS."
             )
         for option, path in (("--token-file", self.token_file), ("--ca-file", self.ca_file)):
-            if path and not (Path(path).is_file() and Path(path).read_text().strip()):
+            if path and not (Path(path).is_file() and Path(path).read_text(encoding="utf-8").strip()):
                 raise SettingError(f"{option} {path!r} does not exist or is empty. Check the path.")
 
 

@@ -49,7 +49,7 @@ def package(job: Job) -> Iterator[str]:
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "pipeline.yaml")
-        path.write_text(job.pipeline if job.cache else _uncached(job.pipeline))
+        path.write_text(job.pipeline if job.cache else _uncached(job.pipeline), encoding="utf-8", newline="\n")
         yield str(path)
 
 
@@ -104,7 +104,7 @@ def pipeline_yaml(
             "--rounds, --generation-shards, --image-cpu, --image-gpu), or the file."
         )
     try:
-        text = Path(file).read_text()
+        text = Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", "it is not a text file")
         raise SettingError(

@@ -148,7 +148,7 @@ class LocalRun:
         self._num_steps, self._remaining = len(titles), Remaining(titles)
         self._logs.mkdir(parents=True, exist_ok=True)
         pipeline_root.mkdir(parents=True, exist_ok=True)
-        with (self._logs / "kfp.log").open("w") as log, _quiet(log), self._patches():
+        with (self._logs / "kfp.log").open("w", encoding="utf-8", newline="\n") as log, _quiet(log), self._patches():
             kfp.local.init(runner, pipeline_root=str(pipeline_root), enable_caching=True)
             try:
                 pipeline(**arguments)
@@ -227,7 +227,7 @@ class LocalRun:
         return step
 
     def _hear(self, step: Step, lines: Iterable[str]) -> None:
-        with step.log.open("w") as log:
+        with step.log.open("w", encoding="utf-8", newline="\n") as log:
             for line in lines:
                 log.write(line)
                 log.flush()

@@ -27,6 +27,7 @@ from pipelines.kfp_local import LocalRun, Step, figures_of
 from pipelines.parameters import PRESETS, require_sense, share_for_test, typed
 from pipelines.run_record import peak_memory, time_estimate, write_run_record
 from pipelines.synthetic_training_set import synthetic_training_set
+from regan.common.system import require_posix
 from regan.common.text import duration
 from regan.preparation import phantom
 from regan.preparation.listing import SourceListing
@@ -86,7 +87,9 @@ def run(request: Request, say: Callable[[str], None], status: Callable[[str], No
         ConflictError: Another run uses the same output folder.
         OutputError: The output folder cannot be written.
         pipelines.kfp_local.StepError: A step failed.
+        UnsupportedPlatformError: This is Windows.
     """
+    require_posix("A local run of the pipeline")
     started, output = time.monotonic(), request.output.absolute()
     graph = {name: getattr(request, name) for name in ("conditional", "rounds", "generation_shards")}
     text = compiled(synthetic_training_set(**graph))
@@ -125,8 +128,10 @@ def _run_steps(
     lock: IO,
 ) -> list[Step]:
     output = request.output.absolute()
-    (output / "pipeline.yaml").write_text(text)
-    (output / "parameters.json").write_text(json.dumps(parameters, indent=2, sort_keys=True) + "\n")
+    (output / "pipeline.yaml").write_text(text, encoding="utf-8", newline="\n")
+    (output / "parameters.json").write_text(
+        json.dumps(parameters, indent=2, sort_keys=True) + "\n", encoding="utf-8", newline="\n"
+    )
     local_run = LocalRun(
         output / "logs",
         say,

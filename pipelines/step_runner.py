@@ -1,7 +1,6 @@
 """What a local run takes from this machine: version of the code, images, environment, lock of the folder."""
 
 import contextlib
-import fcntl
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from kfp import local
 import regan
 from components._image import CPU_IMAGE, GPU_IMAGE
 from regan.common.errors import ConflictError, MissingImageError, OutputError
+from regan.common.system import try_lock
 
 PACKAGE = Path(regan.__file__).resolve().parent
 USER = 65532  # of our images
@@ -143,14 +143,12 @@ def alone_in(output: Path) -> Iterator[IO]:
     """
     try:
         output.mkdir(parents=True, exist_ok=True)
-        file = (output / ".lock").open("w")
+        file = (output / ".lock").open("wb")
     except OSError as error:
         raise OutputError(f"Cannot write to {output}: {error.strerror}. Choose another folder.") from error
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not try_lock(file.fileno()):
             raise ConflictError(
                 f"Another run uses {output}. Wait for it or stop it, or choose another folder with --output."
-            ) from error
+            )
         yield file

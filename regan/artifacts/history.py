@@ -133,10 +133,10 @@ def write_step(
     }
     text = _json(public, verb)
     step_id = f"{number:02d}-{verb}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-    (target / f"{step_id}.json").write_text(text)
+    (target / f"{step_id}.json").write_text(text, encoding="utf-8", newline="\n")
     if private["tables"] or private["thumbnails"]:
         (target / PRIVATE).mkdir(exist_ok=True)
-        (target / PRIVATE / f"{step_id}.json").write_text(_json(private, verb))
+        (target / PRIVATE / f"{step_id}.json").write_text(_json(private, verb), encoding="utf-8", newline="\n")
     return _read_step(target / f"{step_id}.json")
 
 
@@ -194,10 +194,12 @@ def _copy_history(source: Path, target: Path) -> None:
 def _read_step(path: Path) -> Step:
     private_path = path.parent / PRIVATE / path.name
     try:
-        public = json.loads(path.read_text())
+        public = json.loads(path.read_text(encoding="utf-8"))
         if public["format"] != FORMAT:
             raise ValueError(f"it has format {public['format']!r}, not {FORMAT}")
-        private = json.loads(private_path.read_text()) if private_path.is_file() else {"tables": {}, "thumbnails": {}}
+        private: dict[str, Any] = {"tables": {}, "thumbnails": {}}
+        if private_path.is_file():
+            private = json.loads(private_path.read_text(encoding="utf-8"))
         return _step(path.stem, public, private)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptFileError(

@@ -96,7 +96,7 @@ class ImageSet:
 
     @classmethod
     def _from_manifest(cls, folder: Path) -> "ImageSet":
-        manifest = json.loads((folder / MANIFEST).read_text())
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if manifest.get("format") != FORMAT:
             raise WrongArtifactError(
                 f"`{MANIFEST}` in {folder} has format {manifest.get('format')!r}; this version reads format {FORMAT}. "
@@ -114,7 +114,7 @@ class ImageSet:
                 f"The image set {folder} is incomplete. Missing: {', '.join(missing)}. Fetch it again."
             )
         known = {f.name for f in fields(ImageRow)}  # columns that a later version adds are ignored
-        with (folder / INDEX).open(newline="") as file:
+        with (folder / INDEX).open(newline="", encoding="utf-8") as file:
             rows = tuple(
                 ImageRow(**{key: value for key, value in row.items() if key in known}) for row in csv.DictReader(file)
             )
@@ -323,7 +323,9 @@ class ImageSetWriter:
         archive = self._archive
         if archive is None:
             raise RuntimeError("The writer is not open. Use it in a `with` block.")
-        archive.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), data)
+        entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+        entry.create_system = 3  # Unix, also on Windows: the same images give the same bytes
+        archive.writestr(entry, data)
 
     def _open_shard(self) -> None:
         self._close_shard()
@@ -350,7 +352,7 @@ class ImageSetWriter:
         names = [f"images-{number:05d}-of-{total:05d}.zip" for number in range(total)]
         for number, name in enumerate(names):
             (self._folder / f".shard-{number:05d}").rename(self._folder / name)
-        with (self._folder / INDEX).open("w", newline="") as file:
+        with (self._folder / INDEX).open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, [f.name for f in fields(ImageRow)], lineterminator="\n")
             writer.writeheader()
             writer.writerows(asdict(row) | {"shard": names[int(row.shard)]} for row in self._rows)
@@ -369,7 +371,9 @@ class ImageSetWriter:
             "settings": self._settings,
         }
         # The manifest comes last: a folder that contains it is complete.
-        (self._folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+        (self._folder / MANIFEST).write_text(
+            json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8", newline="\n"
+        )
 
 
 def safe_name(label: str) -> str:

@@ -46,7 +46,7 @@ def write_model(
     write_training_index(target, training_index)
     model = dict(metadata) | {"kind": kind, "format": FORMAT, "versions": versions()}
     with atomic_write(target / MODEL) as partial:
-        partial.write_text(json.dumps(model, indent=1, sort_keys=True) + "\n")
+        partial.write_text(json.dumps(model, indent=1, sort_keys=True) + "\n", encoding="utf-8", newline="\n")
 
 
 def read_model(folder: str | Path, kind: str | Sequence[str]) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def read_model(folder: str | Path, kind: str | Sequence[str]) -> dict[str, Any]:
             f"{folder} contains no `{MODEL}`: it is not a {' or '.join(kinds)}, or it is incomplete. Run the step that "
             "makes it again."
         )
-    model = json.loads(path.read_text())
+    model = json.loads(path.read_text(encoding="utf-8"))
     if model.get("kind") not in kinds or model.get("format") != FORMAT:
         raise WrongArtifactError(
             f"{folder} is not a {' or '.join(kinds)} of format {FORMAT}. Received kind={model.get('kind')!r}, "
@@ -107,7 +107,7 @@ def read_training_index(folder: str | Path) -> set[tuple[str, str]]:
     path = Path(folder) / TRAINING_INDEX
     if not path.is_file():
         raise CorruptFileError(f"{folder} is incomplete: `{TRAINING_INDEX}` is missing. Make the model again.")
-    with gzip.open(path, "rt", newline="") as file:
+    with gzip.open(path, "rt", newline="", encoding="utf-8") as file:
         return {(row["sha256"], row["group"]) for row in csv.DictReader(file)}
 
 

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from regan.common.errors import OutputError, OutputExistsError, SettingError
+from regan.common.system import sync_to_disk
 
 
 @contextmanager
@@ -124,5 +125,4 @@ def _sync_files(folder: Path) -> None:
     # A rename may reach the disk before the bytes do: after a power cut the folder would look complete.
     for path in folder.rglob("*"):
         if path.is_file() and not path.is_symlink():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+            sync_to_disk(path)

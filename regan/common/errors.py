@@ -187,6 +187,12 @@ class MissingLibraryError(ReganError, ImportError):
     advice = "Install the extra that the message names, such as pip install 'regan[cloud]'."
 
 
+class UnsupportedPlatformError(ReganError, OSError):
+    """This work does not run on this operating system."""
+
+    advice = "Use Linux or macOS, or Linux inside Windows (WSL 2)."
+
+
 class UnsafeFileError(ReganError, ValueError):
     """A file could run code or write outside its folder, and was not opened."""
 

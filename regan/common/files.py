@@ -13,6 +13,7 @@ from typing import Any
 
 from regan.common.errors import DiskFullError, NoFilesError, UnsafeFileError, WrongArtifactError
 from regan.common.progress import Progress
+from regan.common.system import sync_to_disk
 
 PARTIAL = ".part-"  # prefix of incomplete files and folders; a killed process leaves them behind
 _MIN_FILES_FOR_PROGRESS = 10  # fewer files finish before anybody has read a progress line
@@ -92,20 +93,12 @@ def atomic_write(path: Path, *, durable: bool = False, single_writer: bool = Fal
     try:
         yield partial
         if durable:
-            _sync(partial)
+            sync_to_disk(partial)
         os.replace(partial, path)
         if durable:
-            _sync(path.parent)  # the new name is in the folder, which has a cache of its own
+            sync_to_disk(path.parent)  # the new name is in the folder, which has a cache of its own
     finally:
         partial.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -73,11 +73,11 @@ def decode(images: ImageSet, rows: Sequence[ImageRow], labels: Sequence[str], fo
     classes = np.array([list(labels).index(row.label) for row in rows])
     path, note = folder / _PIXELS, folder / _CONTENTS
     contents = contents_hash(rows)
-    if not (path.is_file() and note.is_file() and json.loads(note.read_text())["contents"] == contents):
+    if not (path.is_file() and note.is_file() and json.loads(note.read_text(encoding="utf-8"))["contents"] == contents):
         _write_pixels(images, rows, path)
         # The note is written last: without it, an array that was cut short by a preemption is decoded again.
         with atomic_write(note, durable=True, single_writer=True) as partial:
-            partial.write_text(json.dumps({"contents": contents}))
+            partial.write_text(json.dumps({"contents": contents}), encoding="utf-8", newline="\n")
     return TrainingImages(np.load(path, mmap_mode="r"), classes)
 
 

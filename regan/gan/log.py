@@ -81,7 +81,7 @@ class TrainingLog:
             **more,
         }
         self.newest = _progress_figures(line)
-        with self._path.open("a") as file:
+        with self._path.open("a", encoding="utf-8", newline="\n") as file:
             file.write(json.dumps(line) + "\n")
         for name, value in line.items():
             self._tensorboard.add_scalar(name, value, _event_step(kimg))
@@ -121,17 +121,17 @@ class TrainingLog:
 
 def read_log(folder: str | Path) -> list[dict[str, float]]:
     """Read the lines of `log.jsonl` in the folder of a run."""
-    return [json.loads(line) for line in (Path(folder) / LOG).read_text().splitlines()]
+    return [json.loads(line) for line in (Path(folder) / LOG).read_text(encoding="utf-8").splitlines()]
 
 
 def _remove_lines_after(path: Path, kimg: float) -> None:
     """Keep the complete lines up to `kimg`: a killed process may have left later lines, or an incomplete one."""
     if not path.is_file():
         return
-    lines = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
     kept = [line for line in lines if json.loads(line)["kimg"] <= kimg]
     with atomic_write(path, single_writer=True) as partial:
-        partial.write_text("".join(kept))
+        partial.write_text("".join(kept), encoding="utf-8", newline="\n")
 
 
 def _progress_figures(line: Mapping[str, float]) -> dict[str, float | str]:

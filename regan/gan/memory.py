@@ -1,6 +1,6 @@
 """Memory in use, for the log."""
 
-import resource
+import os
 import sys
 from pathlib import Path
 
@@ -17,7 +17,9 @@ def memory() -> dict[str, int]:
 
 def _host_memory() -> int:
     if _STATUS.is_file():
-        return int(_STATUS.read_text().split()[1]) * resource.getpagesize()
+        return int(_STATUS.read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    import resource  # not on Windows, where training is refused before this is called
+
     # No current figure elsewhere, so the peak: bytes on macOS, KiB on other systems.
     largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return largest if sys.platform == "darwin" else largest * 1024

@@ -87,7 +87,7 @@ def phantom(output: str | Path, *, per_class: int = 300, size: int = 64, seed: i
                 Image.fromarray(picture).save(folder / label / f"{index:06d}.png")
                 progress.advance()
         settings = {"version": VERSION, "per_class": per_class, "size": size, "seed": seed}
-        (folder / MARKER).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        (folder / MARKER).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8", newline="\n")
     return Phantoms(path=Path(output), num_images=total)
 
 

@@ -303,7 +303,7 @@ def _side_refusal(
 
 def _write(saved: SavedSplit, folder: Path) -> None:
     head = {"format": FORMAT, "classes": list(saved.classes), "num_images": len(saved.images)}
-    (folder / HEAD).write_text(json.dumps(head, indent=1) + "\n")
+    (folder / HEAD).write_text(json.dumps(head, indent=1) + "\n", encoding="utf-8", newline="\n")
     # No date and no name in the archive: the same split gives the same bytes.
     with (
         (folder / TABLE).open("wb") as raw,
@@ -320,7 +320,7 @@ _COLUMNS = tuple(column.name for column in fields(SavedImage))
 
 def _read(folder: Path, uri: str, version: "Version") -> SavedSplit:
     try:
-        head = json.loads((folder / HEAD).read_text())
+        head = json.loads((folder / HEAD).read_text(encoding="utf-8"))
         known = head["format"] == FORMAT
         with gzip.open(folder / TABLE, "rt", newline="", encoding="utf-8") as file:
             images = tuple(SavedImage(**row) for row in csv.DictReader(file)) if known else ()

@@ -67,7 +67,7 @@ def write_datasheet(
         licences=provenance_sections.licences(lineage.making),
         version=steps[audit_id].versions.get("regan", UNKNOWN),
     )
-    Path(output_markdown).write_text(text, encoding="utf-8")
+    Path(output_markdown).write_text(text, encoding="utf-8", newline="\n")
 
 
 def _sources(rows: Iterable[ImageRow]) -> list[dict[str, Any]]:

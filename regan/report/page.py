@@ -36,7 +36,9 @@ def write_report(steps: Mapping[str, Step], output_html: Path, *, include_privat
         WrongArtifactError: No step of the history compared classifiers.
     """
     shown = dict(steps) if include_private else without_private(steps)
-    Path(output_html).write_text(render_report(shown, private_left_out=not include_private), encoding="utf-8")
+    Path(output_html).write_text(
+        render_report(shown, private_left_out=not include_private), encoding="utf-8", newline="\n"
+    )
 
 
 def render_report(steps: Mapping[str, Step], *, private_left_out: bool = False) -> str:

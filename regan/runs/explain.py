@@ -286,4 +286,4 @@ def _figures_text(figures: Mapping[str, float]) -> str:
 
 def _write(page: Path, text: str) -> None:
     with atomic_write(page) as partial:
-        partial.write_text(text, encoding="utf-8", errors="replace")
+        partial.write_text(text, encoding="utf-8", errors="replace", newline="\n")

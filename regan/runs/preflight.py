@@ -276,9 +276,9 @@ def _write(
     table = [asdict(check) for check in checks]
     needs = {"bytes": bytes_needed, "time": time_needed}
     content = {"format": 1, "regan": __version__, **outcome, **needs, "checks": table}
-    (folder / "preflight.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    (folder / "preflight.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8", newline="\n")
     page = f"# Preflight\n\n{markdown_text(found.sentence)}\n\n{markdown_table(checks)}"
-    (folder / "preflight.md").write_text(page, encoding="utf-8")
+    (folder / "preflight.md").write_text(page, encoding="utf-8", newline="\n")
     entry = PreflightEntry(**outcome, images=source.num_images, bytes=needed.bytes.total if needed.bytes else None)
     write_entry(folder, entry, {}, seconds=seconds)
 

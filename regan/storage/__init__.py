@@ -183,5 +183,5 @@ def _write_manifest(store: ObjectStore, hashes: Mapping[str, str], *, complete: 
     fields = {"format": FORMAT, "complete": complete, "files": dict(hashes)}
     with TemporaryDirectory() as folder:
         path = Path(folder) / "text"
-        path.write_text(json.dumps(fields, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(fields, indent=1, sort_keys=True) + "\n", encoding="utf-8", newline="\n")
         store.upload(path, MANIFEST)

@@ -3,11 +3,13 @@
 import hashlib
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from regan.common.files import atomic_write, is_partial
+from regan.common.files import PARTIAL, atomic_write, is_partial
+from regan.common.system import wait_for_lock
 from regan.storage.provider import ObjectStore, RetryPolicy, StoredFile
 
 
@@ -75,11 +77,12 @@ class LocalStore(ObjectStore):
 
 @contextmanager
 def _lock(folder: Path) -> Iterator[None]:
-    import fcntl  # not on Windows, where the rest of the library still imports
-
-    descriptor = os.open(folder, os.O_RDONLY)
+    if sys.platform == "win32":  # a folder cannot be opened there
+        descriptor = os.open(folder / f"{PARTIAL}lock", os.O_RDWR | os.O_CREAT)
+    else:
+        descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        wait_for_lock(descriptor)
         yield
     finally:
         os.close(descriptor)

@@ -162,7 +162,9 @@ class CheckpointSync:
             raise CheckpointMismatchError(
                 f"{self.uri} contains something other than checkpoints of a training. Use another `checkpoint_uri`."
             )
-        require_match(self._configuration, json.loads(description.read_text())["configuration"], self.uri)
+        require_match(
+            self._configuration, json.loads(description.read_text(encoding="utf-8"))["configuration"], self.uri
+        )
         self._version = claim_latest(self.uri, version, writer=self._writer)
 
     def _adopt(self) -> None:
@@ -182,7 +184,9 @@ class CheckpointSync:
         self._num_staged += 1
         staged = self._folder / f"{_STAGED}{self._num_staged}"
         staged.mkdir()
-        (staged / _DESCRIPTION).write_text(json.dumps({"configuration": self._configuration}))
+        (staged / _DESCRIPTION).write_text(
+            json.dumps({"configuration": self._configuration}), encoding="utf-8", newline="\n"
+        )
         return staged
 
     def _stage(self) -> Path:

@@ -1,6 +1,5 @@
 """The work folder of a training: locked by one process, kept over interruptions, synced to object storage."""
 
-import fcntl
 import logging
 import shutil
 import signal
@@ -12,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from regan.common.errors import CheckpointMismatchError, ConflictError, SettingError
+from regan.common.system import require_posix, try_lock
 from regan.storage import is_uri, latest
 from regan.training.checkpoint import CHECKPOINTS, checkpoint_files, require_matching_checkpoints
 from regan.training.checkpoint_sync import CheckpointSync, StateFiles
@@ -136,7 +136,9 @@ def open_workspace(
         UnsupportedURIError: `checkpoint_uri` has an unsupported scheme.
         ConflictError: Another process trains in the folder.
         TakenOverError: Another process has taken over the checkpoints at the URI.
+        UnsupportedPlatformError: This is Windows.
     """
+    require_posix("Training")
     sync, folder = None, output.with_name(f"{output.name}.checkpoint")
     if checkpoint_uri:
         _require_no_checkpoint_at(checkpoint_uri, label)
@@ -191,11 +193,7 @@ def _end_interrupted(folder: Path, sync: CheckpointSync | None, files: StateFile
 
 @contextmanager
 def _held(folder: Path) -> Iterator[None]:
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConflictError(
-                f"Another process is training in {folder}. Wait until it ends, or use another output."
-            ) from error
+    with (folder / ".lock").open("wb") as lock:
+        if not try_lock(lock.fileno()):
+            raise ConflictError(f"Another process is training in {folder}. Wait until it ends, or use another output.")
         yield

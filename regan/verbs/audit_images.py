@@ -175,7 +175,7 @@ def _figures(found: "Audit") -> dict[str, Any]:
 def _write_tables(folder: Path, sets: _Sets, found: "Audit", summary: Mapping[str, Any]) -> None:
     measures = [asdict(row) for row in found.rows]
     text = json.dumps({**summary, "measures": measures}, indent=1, sort_keys=True, allow_nan=False)
-    (folder / AUDIT).write_text(text + "\n", encoding="utf-8")
+    (folder / AUDIT).write_text(text + "\n", encoding="utf-8", newline="\n")
     _write_csv(folder / MEASURES, measures)
     nearest = found.nearest
     _write_csv(

@@ -382,4 +382,4 @@ def _write_json(path: Path, names: Mapping[str, str], comparisons: list[_Compare
             {"first": first, "second": second} | comparison.as_dict() for first, second, comparison in comparisons
         ],
     }
-    path.write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n")
+    path.write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n", encoding="utf-8", newline="\n")

@@ -85,7 +85,9 @@ def evaluate_classifier(classifier: str | Path, images: str | Path, predictions:
             "classifier": model.hash,
         }
         metrics = figures | settings | {"num_images": len(image_set)}
-        (folder / METRICS).write_text(json.dumps(metrics, indent=1, sort_keys=True) + "\n")
+        (folder / METRICS).write_text(
+            json.dumps(metrics, indent=1, sort_keys=True) + "\n", encoding="utf-8", newline="\n"
+        )
         false_positive_rate, sensitivity = roc_points(probabilities, positive)
         roc = Curve(false_positive_rate, sensitivity, x_label="false positive rate", y_label="sensitivity")
         entry = EvaluateClassifierEntry(**settings, num_images=len(image_set), **figures, roc=roc)

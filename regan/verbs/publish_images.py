@@ -353,7 +353,7 @@ def _write_audit(audited: "Step", path: Path) -> None:
         "audit": audited.tables["audit"],
         "step": audited.id,
     }
-    path.write_text(json.dumps(public, indent=1, sort_keys=True) + "\n")
+    path.write_text(json.dumps(public, indent=1, sort_keys=True) + "\n", encoding="utf-8", newline="\n")
 
 
 def _write_history(source: Path, folder: Path, release_id: str) -> "Mapping[str, Step]":
@@ -367,11 +367,13 @@ def _write_history(source: Path, folder: Path, release_id: str) -> "Mapping[str,
 
     (folder / HISTORY).mkdir()
     for path in sorted((source / HISTORY).glob("*.json")):
-        public: dict[str, Any] = json.loads(path.read_text())
+        public: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         public["settings"] = public_settings(public["settings"])
         if path.stem != release_id:
             public["thumbnails"] = {}
-        (folder / HISTORY / path.name).write_text(json.dumps(public, indent=1, sort_keys=True) + "\n")
+        (folder / HISTORY / path.name).write_text(
+            json.dumps(public, indent=1, sort_keys=True) + "\n", encoding="utf-8", newline="\n"
+        )
     return read_history(folder)
 
 
@@ -389,4 +391,4 @@ def _write_checksums(folder: Path) -> None:
 
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     lines = [f"{file_hash(folder / name)}  {name}\n" for name in names]
-    (folder / CHECKSUMS).write_text("".join(lines))
+    (folder / CHECKSUMS).write_text("".join(lines), encoding="utf-8", newline="\n")
