@@ -80,7 +80,7 @@ def test_help_names_what_a_person_may_choose():
     ("arguments", "message"),
     [
         (["--phantom", "--classes", "benign"], "--classes 'benign' is not two names. Write the positive class last"),
-        (["--phantom", "--classes", "a,b,c"], "Received 'a,b,c'"),
+        (["--phantom", "--classes", "a,b,c"], "--classes 'a,b,c' is not two names"),
         (["--phantom", "--set", "gan_kimg"], "--set 'gan_kimg' is not NAME=VALUE. Write such as --set gan_kimg=100."),
         (["--phantom", "--set", "gan_kmig=1"], "Did you mean gan_kimg?"),
         (["--phantom", "--set", "report_endpoint=auk"], "report_endpoint: expected one of auc, accuracy"),
