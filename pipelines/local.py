@@ -113,7 +113,7 @@ def run(request: Request, say: Callable[[str], None], status: Callable[[str], No
         seconds = time.monotonic() - started
         say(f"Time {duration(seconds)} ({kept}){memory}")
         if any(step.title == "compare classifiers" for step in steps):
-            write_run_record(output, steps, parameters.get("report_endpoint", "auc"), seconds)
+            write_run_record(output, steps, parameters["report_endpoint"], seconds)
         if report.is_file():
             say(f"Report: {_short(report)}")
     return steps

@@ -80,7 +80,7 @@ def test_help_names_what_a_person_may_choose():
     ("arguments", "message"),
     [
         (["--phantom", "--classes", "benign"], "--classes 'benign' is not two names. Write the positive class last"),
-        (["--phantom", "--classes", "a,b,c"], "Received 'a,b,c'"),
+        (["--phantom", "--classes", "a,b,c"], "--classes 'a,b,c' is not two names"),
         (["--phantom", "--set", "gan_kimg"], "--set 'gan_kimg' is not NAME=VALUE. Write such as --set gan_kimg=100."),
         (["--phantom", "--set", "gan_kmig=1"], "Did you mean gan_kimg?"),
         (["--phantom", "--set", "report_endpoint=auk"], "report_endpoint: expected one of auc, accuracy"),
@@ -101,7 +101,7 @@ def test_a_failing_step_ends_the_command_with_its_name_and_the_cause(tmp_path, c
         (tmp_path / "images" / name).write_text("no picture")
     assert main(["local", "--source", str(tmp_path / "images"), "--output", str(tmp_path / "run")]) == 1
     text = said(capsys)
-    assert "\nStep 2, prepare images, failed:\n  ValueError: " in text
+    assert "\nStep 2, prepare images, failed:\n  SourceError: " in text
     assert "prepare-images.log\nRun the same command again to resume after the finished steps.\n" in text
     assert "Traceback" not in text
     assert "Traceback" in (tmp_path / "run" / "logs" / "prepare-images.log").read_text()
@@ -114,7 +114,7 @@ def test_a_damaged_archive_is_explained_in_one_line(tmp_path, capsys):
     archive.write_bytes(archive.read_bytes().replace(b"PK\x01\x02", b"PK\x00\x00"))
     assert main(["local", "--source", str(archive), "--output", str(tmp_path / "run")]) == 1
     (line,) = said(capsys).splitlines()
-    assert "must be a whole zip file" in line
+    assert "bad.zip is corrupt" in line
 
 
 class Screen(io.StringIO):
