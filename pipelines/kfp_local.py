@@ -53,6 +53,7 @@ _HOUSEKEEPING = (
     "Did not write output",
 )
 _SCRIPT = '"$program_path/ephemeral_component.py"'
+_MODULE = re.compile(r"^(?:\w+\.)+(?=\w+:)")  # before the class of an exception, which alone is the code of our errors
 _TRACEBACK = "Traceback (most recent call last):"
 _MOST_CAUSE_LINES = 12
 _AFTER_ALL = pipeline_spec_pb2.PipelineTaskSpec.TriggerPolicy.TriggerStrategy.ALL_UPSTREAM_TASKS_COMPLETED
@@ -346,7 +347,8 @@ def cause_of_failure(lines: Iterable[str], exit_status: int) -> str:
         return "\n".join([f"The process ended with exit status {exit_status}, without an exception.", *kept[-5:]])
     after = kept[starts[-1] + 1 :]
     message = next((number for number, line in enumerate(after) if not line.startswith(" ")), 0)
-    return "\n".join(after[message : message + _MOST_CAUSE_LINES])
+    cause = "\n".join(after[message : message + _MOST_CAUSE_LINES])
+    return _MODULE.sub("", cause, count=1)
 
 
 def whole_lines(chunks: Iterable[bytes]) -> Iterator[str]:

@@ -162,7 +162,7 @@ def _weights(given: Mapping[str, str], values: Mapping[str, str]) -> "Check":
     from regan.runs.weights_check import weights_check
 
     if "classifier_weights" not in given:
-        return _told("classifier weights", "not checked, because the settings do not name classifier_weights")
+        return _told("classifier weights", "not checked: classifier_weights is not set")
     return weights_check(values["classifier_weights"], values["classifier_backbone"])
 
 
@@ -174,8 +174,8 @@ def _gpus(values: Mapping[str, str]) -> "tuple[list[Check], str | None]":
     # A text that is no number has failed among the settings already.
     count = max(int(text) if text.isascii() and text.isdecimal() and len(text) <= 4 else 0 for text in counts)
     if not count:
-        why = "gpu_count is 0" if any(counts) else "the settings do not name gpu_count"
-        return [_told("GPU", f"not checked, because {why}"), shared_memory_check(False)], ""
+        why = "gpu_count is 0" if any(counts) else "gpu_count is not set"
+        return [_told("GPU", f"not checked: {why}"), shared_memory_check(False)], ""
     gpus = query_gpus()
     return [*gpu_checks(gpus, count), shared_memory_check(True)], gpus.names[0] if gpus.names else None
 
@@ -217,9 +217,9 @@ def _last_verdict(report_uri: str, checks: "Sequence[Check]") -> "tuple[dict[str
 
     name = "last verdict"
     if not report_uri:
-        return {}, _told(name, "not read, because the settings do not name report_uri")
+        return {}, _told(name, "not read: report_uri is not set")
     if any(check.name == "report_uri" and check.ok != "yes" for check in checks):
-        return {}, _told(name, "not read, because report_uri cannot be used")
+        return {}, _told(name, "not read: report_uri cannot be used")
     try:
         found = last_verdict(report_uri)
     except (OSError, ValueError, ImportError, RuntimeError) as error:

@@ -168,7 +168,7 @@ def test_the_next_run_goes_on_after_the_finished_steps(run_tiny, tmp_path):
     second = run_tiny(fails_in_the_middle, path=str(path))
     assert "make" in second.titles(kept=True)
     assert {"the middle", "needs the middle"} <= set(second.titles(kept=False))
-    assert any("make: kept from an earlier run" in line for line in second.said)
+    assert any("make, kept from an earlier run" in line for line in second.said)
     third = run_tiny(fails_in_the_middle, path=str(path))
     assert third.titles(kept=False) == []
 
@@ -348,6 +348,11 @@ def test_the_cause_is_the_message_of_the_last_exception():
         "received another.",
     ]
     assert cause_of_failure(lines, 1) == "ValueError: expected one thing,\nreceived another."
+
+
+def test_an_error_of_ours_is_named_by_its_code_without_the_module():
+    lines = ["Traceback (most recent call last):", "regan.common.errors.SourceError: a.b.c: not found"]
+    assert cause_of_failure(lines, 1) == "SourceError: a.b.c: not found"
 
 
 def test_without_an_exception_the_cause_is_the_exit_status_and_the_last_lines():

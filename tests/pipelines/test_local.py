@@ -47,7 +47,7 @@ def test_the_least_test_is_told_as_such(parameters):
 
 
 def test_a_source_that_is_too_small_for_a_test_ends_the_run_before_it_begins(parameters):
-    with pytest.raises(ValueError, match=r"at least 4 images.*Found b: 3, m: 3\. Add images"):
+    with pytest.raises(ValueError, match=r"fewer than 4 images.*Found b: 3, m: 3\. Add images"):
         parameters(of=source(3))
 
 
@@ -162,7 +162,7 @@ def finished_steps(folder: Path, verdict: str) -> list[Step]:
 def test_the_end_tells_verdict_figures_and_release(tmp_path, monkeypatch, verdict, line):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run").mkdir()
-    lines = list(_summary(finished_steps(tmp_path, verdict), tmp_path / "run", {}))
+    lines = list(_summary(finished_steps(tmp_path, verdict), tmp_path / "run", {"report_endpoint": "auc"}))
     assert lines[1:5] == [
         "Verdict: It is so.",
         "AUC on the test images: teacher 0.900   student 0.900   control 0.800",

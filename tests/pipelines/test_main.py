@@ -101,7 +101,7 @@ def test_a_failing_step_ends_the_command_with_its_name_and_the_cause(tmp_path, c
         (tmp_path / "images" / name).write_text("no picture")
     assert main(["local", "--source", str(tmp_path / "images"), "--output", str(tmp_path / "run")]) == 1
     text = said(capsys)
-    assert "\nStep 2, prepare images, failed:\n  ValueError: " in text
+    assert "\nStep 2, prepare images, failed:\n  SourceError: " in text
     assert "prepare-images.log\nRun the same command again to resume after the finished steps.\n" in text
     assert "Traceback" not in text
     assert "Traceback" in (tmp_path / "run" / "logs" / "prepare-images.log").read_text()
@@ -114,7 +114,7 @@ def test_a_damaged_archive_is_explained_in_one_line(tmp_path, capsys):
     archive.write_bytes(archive.read_bytes().replace(b"PK\x01\x02", b"PK\x00\x00"))
     assert main(["local", "--source", str(archive), "--output", str(tmp_path / "run")]) == 1
     (line,) = said(capsys).splitlines()
-    assert "must be a whole zip file" in line
+    assert "bad.zip is corrupt" in line
 
 
 class Screen(io.StringIO):

@@ -58,8 +58,8 @@ def test_a_changed_line_in_the_package_runs_the_steps_again(tmp_path):
     first = run()
     assert first[0] is True
     assert run() == [False, first[1]]
-    init = package / "__init__.py"
-    init.write_text(init.read_text().replace(f'__version__ = "{first[1]}"', '__version__ = "9.9.9"'))
+    version = package / "common" / "version.py"
+    version.write_text(version.read_text().replace(f'__version__ = "{first[1]}"', '__version__ = "9.9.9"'))
     assert run() == [True, "9.9.9"]
 
 

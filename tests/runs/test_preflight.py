@@ -241,9 +241,10 @@ def test_the_classifiers_that_are_counted_are_those_of_the_settings(source, tmp_
     found = regan.preflight(str(source), tmp_path / "report", settings=settings)
     content = json.loads((found.path / "preflight.json").read_text())
     assert content["bytes"]["classifiers"] == 3 * 4 * 55_900_000
-    told = {check["name"]: check["found"] for check in content["checks"]}
-    assert "classifiers 670 MB" in told["bytes of the run"]
-    assert told["classifier weights"] == "not checked, because the settings do not name classifier_weights"
+    details = {check["name"]: check["detail"] for check in content["checks"]}
+    assert "classifiers 670 MB" in details["bytes of the run"]
+    found = {check["name"]: check["found"] for check in content["checks"]}
+    assert found["classifier weights"] == "not checked: classifier_weights is not set"
 
 
 def test_the_weights_that_are_checked_are_those_of_the_settings(source, tmp_path):
