@@ -41,8 +41,8 @@ def main() -> None:
         for kind, (count, size) in sets.items():
             if not count:
                 continue
-            source = _written(Path(folder) / kind, count, size)
-            seconds = _measured(source, lambda: use(url, os.environ.__setitem__), rival, options.repeats)
+            source = _write_files(Path(folder) / kind, count, size)
+            seconds = _measure(source, lambda: use(url, os.environ.__setitem__), rival, options.repeats)
             for way, (ours, theirs) in seconds.items():
                 _say(f"{count:>8} {kind}  {way:>5}  {ours:7.2f} s  {theirs:7.2f} s  {ours / theirs:.2f}")
 
@@ -62,14 +62,14 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
-def _written(folder: Path, count: int, size: int) -> Path:
+def _write_files(folder: Path, count: int, size: int) -> Path:
     folder.mkdir()
     for number in range(count):
         (folder / f"{number:06}.bin").write_bytes(os.urandom(size))
     return folder
 
 
-def _measured(source: Path, new_bucket: Callable[[], str], rival: Any, repeats: int) -> dict[str, list[float]]:
+def _measure(source: Path, new_bucket: Callable[[], str], rival: Any, repeats: int) -> dict[str, list[float]]:
     """Median seconds of both sides, ours first, to push and to fetch."""
     seconds: dict[tuple[str, int], list[float]] = {}
     for repeat in range(repeats):
@@ -77,13 +77,13 @@ def _measured(source: Path, new_bucket: Callable[[], str], rival: Any, repeats: 
             mover = (_Ours, rival)[side](new_bucket(), source)
             with TemporaryDirectory() as folder:
                 for way, act in (("push", mover.push), ("fetch", partial(mover.fetch, Path(folder)))):
-                    seconds.setdefault((way, side), []).append(_timed(act))
+                    seconds.setdefault((way, side), []).append(_seconds_of(act))
                 if len(os.listdir(folder)) != len(os.listdir(source)):
                     raise RuntimeError(f"All files must arrive. {mover} lost some of {len(os.listdir(source))}.")
     return {way: [statistics.median(seconds[way, side]) for side in (0, 1)] for way in ("push", "fetch")}
 
 
-def _timed(act: Callable[[], Any]) -> float:
+def _seconds_of(act: Callable[[], Any]) -> float:
     before = time.perf_counter()
     act()
     return time.perf_counter() - before

@@ -28,10 +28,10 @@ def stage_table(stage: str) -> str:
                 f"`{row.name}`",
                 _TYPES[row.type],
                 _default(row),
-                _allowed(row),
+                _allowed_values(row),
                 row.about,
                 _NEW.get(row.kind, ""),
-                _used(row),
+                _uses(row),
             )
             for row in rows
         ],
@@ -43,7 +43,14 @@ def verbs_table() -> str:
     return _table(
         ("parameter", "type", "default", "allowed", "description", "used by"),
         [
-            (f"`{name.partition('.')[2]}`", _TYPES[row.type], _default(row), _allowed(row), row.about, _used(row))
+            (
+                f"`{name.partition('.')[2]}`",
+                _TYPES[row.type],
+                _default(row),
+                _allowed_values(row),
+                row.about,
+                _uses(row),
+            )
             for name, row in VERB_PARAMETERS.items()
         ],
     )
@@ -89,7 +96,7 @@ def _default(row: Parameter) -> str:
     return f"`{json.dumps(row.default)}`" if row.default != "" else "empty"
 
 
-def _allowed(row: Parameter) -> str:
+def _allowed_values(row: Parameter) -> str:
     if row.allowed is None:
         return ""
     if isinstance(row.allowed, OneOf) and set(NETWORKS) <= set(row.allowed.words):
@@ -97,7 +104,7 @@ def _allowed(row: Parameter) -> str:
     return row.allowed.expected
 
 
-def _used(row: Parameter) -> str:
+def _uses(row: Parameter) -> str:
     targets = row.feeds or ((row.name,) if not row.stage else ())
     return ", ".join(f"`{target}`" for target in targets)
 

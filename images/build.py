@@ -103,7 +103,7 @@ def build(asked: Build) -> dict[str, str]:
     """
     if asked.push and not asked.registry:
         raise BuildError("PUSH=1 needs REGISTRY=..., such as REGISTRY=europe-docker.pkg.dev/project/images.")
-    base = pinned(asked.engine, asked.base_image)
+    base = pin_digest(asked.engine, asked.base_image)
     _say(f"Base image: {base}")
     references = {}
     for target in asked.targets:
@@ -134,7 +134,7 @@ def build_command(asked: Build, target: str, base_image: str) -> list[str]:
     return [asked.engine, "build", *layers, *asked.options, *words, *tagged, "--file", "images/Dockerfile", "."]
 
 
-def pinned(engine: str, image: str) -> str:
+def pin_digest(engine: str, image: str) -> str:
     """An image by its digest, pulled where it is not here yet.
 
     Args:

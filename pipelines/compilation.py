@@ -15,7 +15,7 @@ from regan.common.errors import SettingError
 _IMAGE = r"[A-Za-z0-9][A-Za-z0-9._:@/+-]*"  # no character that has a meaning in YAML
 
 
-def compiled(component: BaseComponent, *, image_cpu: str = CPU_IMAGE, image_gpu: str = GPU_IMAGE) -> str:
+def compile_to_yaml(component: BaseComponent, *, image_cpu: str = CPU_IMAGE, image_gpu: str = GPU_IMAGE) -> str:
     """Compile a pipeline or a component.
 
     Args:
@@ -71,4 +71,4 @@ def manifests(
     pipeline = synthetic_training_set(conditional=conditional, rounds=rounds, generation_shards=generation_shards)
     parts = {"pipelines/synthetic_training_set.yaml": pipeline}
     parts |= {f"components/{name}.yaml": getattr(components, name) for name in components.__all__}
-    return {name: compiled(part, image_cpu=image_cpu, image_gpu=image_gpu) for name, part in parts.items()}
+    return {name: compile_to_yaml(part, image_cpu=image_cpu, image_gpu=image_gpu) for name, part in parts.items()}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from components._image import CPU_IMAGE, GPU_IMAGE
-from pipelines.parameters import PRESETS, require_sense, typed
+from pipelines.parameters import PRESETS, convert_types, require_sense
 from regan.common.errors import SettingError, UnsupportedURIError
 from regan.runs.parameters import DEFAULTS, PARAMETERS
 
@@ -49,11 +49,11 @@ def package(job: Job) -> Iterator[str]:
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "pipeline.yaml")
-        path.write_text(job.pipeline if job.cache else _uncached(job.pipeline), encoding="utf-8", newline="\n")
+        path.write_text(job.pipeline if job.cache else _disable_caching(job.pipeline), encoding="utf-8", newline="\n")
         yield str(path)
 
 
-def _uncached(pipeline: str) -> str:
+def _disable_caching(pipeline: str) -> str:
     """Disable the cache of every task, including those in nested pipelines and conditions, which kfp's switch omits."""
     import yaml
 
@@ -92,11 +92,11 @@ def pipeline_yaml(
             can apply; or these settings are out of range.
     """
     if not file:
-        from pipelines.compilation import compiled
+        from pipelines.compilation import compile_to_yaml
         from pipelines.synthetic_training_set import synthetic_training_set
 
         pipeline = synthetic_training_set(conditional=conditional, rounds=rounds, generation_shards=generation_shards)
-        return compiled(pipeline, image_cpu=image_cpu, image_gpu=image_gpu)
+        return compile_to_yaml(pipeline, image_cpu=image_cpu, image_gpu=image_gpu)
     defaults = (*(DEFAULTS[name] for name in ("conditional", "rounds", "generation_shards")), CPU_IMAGE, GPU_IMAGE)
     if (conditional, rounds, generation_shards, image_cpu, image_gpu) != defaults:
         raise SettingError(
@@ -141,7 +141,7 @@ def parameters(
             "Upload the images to object storage first."
         )
     specification = _specification(pipeline, "the pipeline")
-    values = {"source_uri": source, **PRESETS[preset], **typed(settings, specification)}
+    values = {"source_uri": source, **PRESETS[preset], **convert_types(settings, specification)}
     values |= dict(zip(("negative_class", "positive_class"), classes))
     known = specification["root"]["inputDefinitions"]["parameters"]
     needed = {name for name, entry in known.items() if not entry.get("isOptional") and "defaultValue" not in entry}

@@ -22,9 +22,9 @@ from kfp import components as kfp_components
 import regan
 from components._image import CPU_IMAGE, GPU_IMAGE
 from pipelines import step_runner
-from pipelines.compilation import compiled
+from pipelines.compilation import compile_to_yaml
 from pipelines.kfp_local import LocalRun, Step, figures_of
-from pipelines.parameters import PRESETS, require_sense, share_for_test, typed
+from pipelines.parameters import PRESETS, convert_types, require_sense, share_for_test
 from pipelines.run_record import peak_memory, time_estimate, write_run_record
 from pipelines.synthetic_training_set import synthetic_training_set
 from regan.common.system import require_posix
@@ -92,8 +92,8 @@ def run(request: Request, say: Callable[[str], None], status: Callable[[str], No
     require_posix("A local run of the pipeline")
     started, output = time.monotonic(), request.output.absolute()
     graph = {name: getattr(request, name) for name in ("conditional", "rounds", "generation_shards")}
-    text = compiled(synthetic_training_set(**graph))
-    settings = typed(request.settings, next(yaml.safe_load_all(text)))
+    text = compile_to_yaml(synthetic_training_set(**graph))
+    settings = convert_types(request.settings, next(yaml.safe_load_all(text)))
     require_sense({**PRESETS[request.preset], **settings, "conditional": request.conditional, "rounds": request.rounds})
     with step_runner.alone_in(output) as lock:
         report = output / "report.html"

@@ -30,7 +30,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 _GIVEN_ELSEWHERE = {"source_uri": "--source", "negative_class": "--classes", "positive_class": "--classes"}
 
 
-def typed(settings: Mapping[str, str], specification: Mapping[str, Any]) -> dict[str, Any]:
+def convert_types(settings: Mapping[str, str], specification: Mapping[str, Any]) -> dict[str, Any]:
     """Convert the pipeline parameters of a command line to their types.
 
     Args:
@@ -63,10 +63,10 @@ def require_sense(values: Mapping[str, Any]) -> None:
     Raises:
         SettingError: Some are not allowed; the message has a line for each.
     """
-    from regan.runs.checks import failed
-    from regan.runs.settings import settings_checks, spelled
+    from regan.runs.checks import failures
+    from regan.runs.settings import canonical_values, settings_checks
 
-    wrong = failed(settings_checks(spelled(values))[0])
+    wrong = failures(settings_checks(canonical_values(values))[0])
     if wrong:
         raise SettingError("\n".join(f"{c.name}: expected {c.expected}. Received {c.found}. {c.advice}" for c in wrong))
 

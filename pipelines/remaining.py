@@ -54,22 +54,22 @@ class Remaining:
             return None
         with self._lock:
             ratio = self._ratio()
-            waiting = sum(self._predicted(title) * count for title, count in self._waiting.items() if count > 0)
+            waiting = sum(self._prediction(title) * count for title, count in self._waiting.items() if count > 0)
             return waiting * ratio + sum(self._left_of(number, ratio) for number in self._running)
 
     def _ratio(self) -> float:
         titles = [*self._waiting.elements(), *(title for title, _ in [*self._running.values(), *self._finished])]
-        trust = _TRUST * sum(self._predicted(title) for title in titles)
-        predicted = sum(self._predicted(title) for title, _ in self._finished)
-        measured = sum(seconds for title, seconds in self._finished if self._predicted(title))
+        trust = _TRUST * sum(self._prediction(title) for title in titles)
+        predicted = sum(self._prediction(title) for title, _ in self._finished)
+        measured = sum(seconds for title, seconds in self._finished if self._prediction(title))
         return (trust + measured) / (trust + predicted) if trust else 1.0
 
     def _left_of(self, number: int, ratio: float) -> float:
         title, since = self._running[number]
         now = self._clock()
         said_at, said = self._bounds.get(number, (now, 0.0))
-        return max(self._predicted(title) * ratio - (now - since), said - (now - said_at), 0.0)
+        return max(self._prediction(title) * ratio - (now - since), said - (now - said_at), 0.0)
 
-    def _predicted(self, title: str) -> float:
+    def _prediction(self, title: str) -> float:
         known = [beginning for beginning in self._seconds if f"{title} ".startswith(f"{beginning} ")]
         return self._seconds[max(known, key=len)] if known else 0.0

@@ -78,6 +78,12 @@ def test_every_room_has_a_level():
     assert {room(name) for name in MODULES} == LEVEL.keys()
 
 
+def test_every_folder_of_code_is_a_package():
+    # A folder without `__init__.py` imports all the same, but tools that look for packages pass it over.
+    folders = {path.parent for path in files()}
+    assert not [folder for folder in folders if not (folder / "__init__.py").is_file()]
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_imports_run_downward(name):
     for target in ours(name):

@@ -182,7 +182,7 @@ class ImageSet:
         Raises:
             CorruptFileError: An image is corrupt, or differs from its hash in the index.
         """
-        return (image for _, image in self._checked(rows))
+        return (image for _, image in self._verify(rows))
 
     def batches(
         self, batch_size: int, rows: Iterable[ImageRow] | None = None
@@ -196,7 +196,7 @@ class ImageSet:
 
     def pngs(self, rows: Iterable[ImageRow] | None = None) -> Iterator[bytes]:
         """Stream the PNG files in the order of `rows` (default: all); `Raises` as in `images`."""
-        return (png for png, _ in self._checked(rows))
+        return (png for png, _ in self._verify(rows))
 
     def training_index(self) -> set[tuple[str, str]]:
         """(pixel hash, group) of the real images behind synthetic ones; empty for real images."""
@@ -204,7 +204,7 @@ class ImageSet:
 
         return read_training_index(self.path) if (self.path / TRAINING_INDEX).is_file() else set()
 
-    def _checked(self, rows: Iterable[ImageRow] | None) -> Iterator[tuple[bytes, np.ndarray]]:
+    def _verify(self, rows: Iterable[ImageRow] | None) -> Iterator[tuple[bytes, np.ndarray]]:
         chosen = list(self.rows if rows is None else rows)
         for row, png in zip(chosen, self._pngs(chosen)):
             image = read_png(png, f"{self.path / row.shard}: {row.name}")

@@ -167,10 +167,10 @@ def generator_shapes(config: GanConfig) -> dict[str, tuple[int, ...]]:
     for size in config.sizes:
         for part in ("same",) if size == 4 else ("up", "same"):
             layer = f"synthesis/size_{size}_{part}"
-            shapes |= _modulated(layer, 3, maps, config.maps(size), config.style_size)
+            shapes |= _modulated_shapes(layer, 3, maps, config.maps(size), config.style_size)
             shapes |= {f"{layer}/noise_strength": (), f"{layer}/noise": (size, size, 1)}
             maps = config.maps(size)
-        shapes |= _modulated(f"synthesis/size_{size}_image", 1, maps, config.channels, config.style_size)
+        shapes |= _modulated_shapes(f"synthesis/size_{size}_image", 1, maps, config.channels, config.style_size)
     return shapes
 
 
@@ -199,7 +199,7 @@ def _dense(path: str, width: int, units: int) -> dict[str, tuple[int, ...]]:
     return {f"{path}/kernel": (width, units), f"{path}/bias": (units,)}
 
 
-def _modulated(path: str, kernel: int, maps: int, filters: int, style_size: int) -> dict[str, tuple[int, ...]]:
+def _modulated_shapes(path: str, kernel: int, maps: int, filters: int, style_size: int) -> dict[str, tuple[int, ...]]:
     return {
         f"{path}/convolution/kernel": (kernel, kernel, maps, filters),
         f"{path}/bias": (filters,),

@@ -114,7 +114,7 @@ def phantom_image(label: str, index: int, *, size: int = 64, seed: int = 0) -> n
     echo = _tissue(x, y, rng)
     echo = _with_lesion(echo, x, y, lesion, rng)
     echo = _with_losses(echo, x, y, rng)
-    return _log_compressed(_speckle(echo, rng), rng)
+    return _log_compress(_speckle(echo, rng), rng)
 
 
 def _check(per_class: int, size: int, seed: int) -> None:
@@ -283,7 +283,7 @@ def _speckle(echo: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.hypot(blurred[0], blurred[1]) * np.sqrt(energy)
 
 
-def _log_compressed(envelope: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _log_compress(envelope: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Grey levels, uint8: logarithm, black to white over the dynamic range, then the mean over the finer grid."""
     size = envelope.shape[0] // _OVERSAMPLING
     level = 20 * np.log10(np.maximum(envelope, 1e-6)) + rng.normal(-15, 2.5)

@@ -61,7 +61,7 @@ def points(curve: Curve | None) -> tuple[list[float], list[float]]:
     return [float(x) for x, _ in pairs], [float(y) for _, y in pairs]
 
 
-def smoothed(y: Sequence[float]) -> np.ndarray:
+def smooth(y: Sequence[float]) -> np.ndarray:
     """Running mean over 1/25 of a long curve, float64 `(n,)`; a short one unchanged."""
     values = np.asarray(y, np.float64)
     if len(values) < _MANY:
@@ -189,7 +189,7 @@ def _draw_line(ax: Axes, line: Line) -> None:
     if len(line.x) >= _MANY:
         ax.plot(line.x, line.y, color=line.color, lw=0.8, alpha=0.35)
     marker = "o" if len(line.x) == 1 else ""
-    ax.plot(line.x, smoothed(line.y), color=line.color, ls=line.dashes, marker=marker, label=printable(line.label))
+    ax.plot(line.x, smooth(line.y), color=line.color, ls=line.dashes, marker=marker, label=printable(line.label))
 
 
 def _draw_level(ax: Axes, value: float, label: str) -> None:

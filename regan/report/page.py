@@ -66,7 +66,7 @@ def render_report(steps: Mapping[str, Step], *, private_left_out: bool = False) 
             confusions=results.confusions(lineage),
             measures=results.measures(lineage),
             tests=results.tests(lineage),
-            **_marked(provenance_sections.sections(lineage, private_left_out=private_left_out)),
+            **_as_markup(provenance_sections.sections(lineage, private_left_out=private_left_out)),
             provenance=provenance_sections.provenance(steps, lineage),
         )
     )
@@ -108,10 +108,10 @@ def _policy(style: str) -> str:
     return f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
 
 
-def _marked(value: Any) -> Any:
+def _as_markup(value: Any) -> Any:
     """The same with SVG of this package marked as safe; everything else is escaped."""
     if isinstance(value, provenance_sections.Svg):
         return Markup(value)
     if isinstance(value, dict):
-        return {key: _marked(item) for key, item in value.items()}
-    return [_marked(item) for item in value] if isinstance(value, list) else value
+        return {key: _as_markup(item) for key, item in value.items()}
+    return [_as_markup(item) for item in value] if isinstance(value, list) else value

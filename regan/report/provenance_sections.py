@@ -81,7 +81,7 @@ def sections(lineage: Lineage, *, private_left_out: bool) -> dict[str, Any]:
     """Everything below the verdict, by name of the section."""
     return {
         "preparations": _preparations(lineage),
-        "samples": _released(lineage) if private_left_out else _samples(lineage),
+        "samples": _release_rows(lineage) if private_left_out else _samples(lineage),
         "acceptance": [row for step in _sample_filters(lineage) for row in FilterImagesEntry.of(step).acceptance],
         "gans": [_gan(step, f"gan-{place}") for place, step in enumerate(lineage.runs)],
         "selections": [_selection(step, f"select-{place}") for place, step in enumerate(lineage.selections)],
@@ -186,7 +186,7 @@ def _samples(lineage: Lineage) -> list[dict[str, Any]]:
     return found
 
 
-def _released(lineage: Lineage) -> list[dict[str, Any]]:
+def _release_rows(lineage: Lineage) -> list[dict[str, Any]]:
     """Only the sheets of the release: no other picture may leave the institution."""
     if not lineage.candidate.synthetic and not lineage.generations:
         return []

@@ -93,7 +93,7 @@ def write_check(name: str, uri: str) -> Check:
     if re.match(r"[a-z0-9]+:/", uri) and not is_uri(uri):  # a folder of that name would be made, and lost with the pod
         return Check(name, f"{uri}: no bucket", expected, "no", f"Write {name} as gs://bucket/folder.")
     try:
-        same = _probed(f"{uri.rstrip('/')}/{PROBE}")
+        same = _is_probed(f"{uri.rstrip('/')}/{PROBE}")
     except _ERRORS as error:
         advice = f"Check {name}, and that the service account may list, read, write and delete there."
         return Check(name, f"{uri}: {_reason(error)}", expected, "no", advice)
@@ -139,10 +139,10 @@ def _count_check(counts: dict[str, int], plan: Plan) -> Check:
     expected = f"{least:,} or more of each class: {plan.test_per_class:,} to test, and more to train and validate"
     rarer = min(counts.values())
     advice = f"Set test_per_class to {rarer // 4} or less, or add images." if rarer >= 8 else "Add images."
-    return Check.judged("images", found, expected, rarer >= least, advice)
+    return Check.from_result("images", found, expected, rarer >= least, advice)
 
 
-def _probed(place: str) -> bool:
+def _is_probed(place: str) -> bool:
     """Whether the bytes that are read are those that were written."""
     for attempt in range(_ATTEMPTS):
         with tempfile.TemporaryDirectory() as folder:

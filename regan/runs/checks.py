@@ -33,12 +33,12 @@ class Check:
     detail: str = ""
 
     @classmethod
-    def judged(cls, name: str, found: str, expected: str, passed: bool, advice: str, detail: str = "") -> "Check":
+    def from_result(cls, name: str, found: str, expected: str, passed: bool, advice: str, detail: str = "") -> "Check":
         """A check that passed or failed."""
         return cls(name, found, expected, "yes" if passed else "no", "" if passed else advice, detail)
 
 
-def failed(checks: Iterable[Check]) -> list[Check]:
+def failures(checks: Iterable[Check]) -> list[Check]:
     """The checks that failed."""
     return [check for check in checks if check.ok == "no"]
 

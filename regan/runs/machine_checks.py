@@ -79,7 +79,7 @@ def gpu_checks(gpus: Gpus, count: int) -> list[Check]:
     listed = f"{len(gpus.names)} x {' or '.join(sorted(set(gpus.names)))}, {memory}"
     newer = "A newer driver on the nodes is needed."
     return [
-        Check.judged("GPU", listed, f"{count} or more", len(gpus.names) >= count, advice),
+        Check.from_result("GPU", listed, f"{count} or more", len(gpus.names) >= count, advice),
         Check("driver", gpus.driver),
         _cuda_check(gpus.cuda, newer),
         _architecture_check(gpus.capabilities),
@@ -97,7 +97,7 @@ def shared_memory_check(needs_gpu: bool, folder: Path = SHARED_MEMORY) -> Check:
     if not needs_gpu:
         return Check("/dev/shm", found)
     advice = 'Mount a larger one: kubernetes.empty_dir_mount(task, "shm", "/dev/shm", medium="Memory"), or --shm-size.'
-    return Check.judged("/dev/shm", found, f"{_LEAST_SHARED:g} GiB or more", size >= _LEAST_SHARED, advice)
+    return Check.from_result("/dev/shm", found, f"{_LEAST_SHARED:g} GiB or more", size >= _LEAST_SHARED, advice)
 
 
 def disk_check(name: str, folder: str | Path, needed: int, what: str) -> Check:
@@ -120,7 +120,7 @@ def disk_check(name: str, folder: str | Path, needed: int, what: str) -> Check:
         )
     advice = "Use a larger disk (ephemeral-storage on a cluster, TMPDIR here), or fewer gan_seeds or snapshots."
     found, expected = f"{rounded_bytes(free)} free", f"{rounded_bytes(needed)} or more, for {what}"
-    return Check.judged(name, found, expected, free >= needed, advice)
+    return Check.from_result(name, found, expected, free >= needed, advice)
 
 
 def temporary_folder() -> str:
@@ -157,7 +157,7 @@ def _cuda_check(cuda: str, advice: str) -> Check:
     if not cuda:
         return Check("CUDA", "not reported by the driver")
     least = ".".join(map(str, _LEAST_CUDA))
-    return Check.judged("CUDA", f"up to {cuda}", f"{least} or newer", _version(cuda) >= _LEAST_CUDA, advice)
+    return Check.from_result("CUDA", f"up to {cuda}", f"{least} or newer", _version(cuda) >= _LEAST_CUDA, advice)
 
 
 def _architecture_check(capabilities: tuple[str, ...]) -> Check:

@@ -82,7 +82,7 @@ def preflight(
         FileExistsError: `report` is not empty.
     """
     from regan.artifacts.output_folder import atomic_folder, require_empty_output
-    from regan.runs.checks import failed, text_table
+    from regan.runs.checks import failures, text_table
     from regan.runs.settings import run_key, training_key
 
     started = time.perf_counter()
@@ -91,14 +91,14 @@ def preflight(
     version = values["data_version"] or source.version
     key = run_key(version, given, __version__)
     how = "given" if values["data_version"] else "from the listing of the source"
-    checks.insert(0, _told("data version", f"{version or 'unknown'} ({how})", f"run key {key}"))
+    checks.insert(0, _note("data version", f"{version or 'unknown'} ({how})", f"run key {key}"))
     report_uri = values["report_uri"]
     last, told = _last_verdict(report_uri, checks)
     checks.append(told)
     for line in text_table(checks).splitlines():
         _LOG.info("%s", line)
-    if failed(checks):
-        raise PreflightError(_complaint(failed(checks)))
+    if failures(checks):
+        raise PreflightError(_complaint(failures(checks)))
     go, sentence = _decision(last, key, report_uri, values["data_unchanged"], checks)
     _LOG.info("%s", sentence)
     base = values["gpu_checkpoint_uri"].rstrip("/")
@@ -120,10 +120,10 @@ def _inspection(
 ) -> "tuple[dict[str, str], dict[str, str], list[Check], SourceFound, Needs]":
     """Given settings, all settings, the table, what the source holds and what the run needs; never raises."""
     from regan.runs.address_checks import source_checks, write_checks
-    from regan.runs.settings import complete, parsed, settings_checks
+    from regan.runs.settings import complete, parse_settings, settings_checks
 
     try:
-        given, wrong = parsed(text), []
+        given, wrong = parse_settings(text), []
     except ValueError as error:
         given, wrong = {}, [_failure("settings", "a line that cannot be read", "lines `name=value`", str(error))]
     values = complete(given)
@@ -162,7 +162,7 @@ def _weights(given: Mapping[str, str], values: Mapping[str, str]) -> "Check":
     from regan.runs.weights_check import weights_check
 
     if "classifier_weights" not in given:
-        return _told("classifier weights", "not checked: classifier_weights is not set")
+        return _note("classifier weights", "not checked: classifier_weights is not set")
     return weights_check(values["classifier_weights"], values["classifier_backbone"])
 
 
@@ -175,7 +175,7 @@ def _gpus(values: Mapping[str, str]) -> "tuple[list[Check], str | None]":
     count = max(int(text) if text.isascii() and text.isdecimal() and len(text) <= 4 else 0 for text in counts)
     if not count:
         why = "gpu_count is 0" if any(counts) else "gpu_count is not set"
-        return [_told("GPU", f"not checked: {why}"), shared_memory_check(False)], ""
+        return [_note("GPU", f"not checked: {why}"), shared_memory_check(False)], ""
     gpus = query_gpus()
     return [*gpu_checks(gpus, count), shared_memory_check(True)], gpus.names[0] if gpus.names else None
 
@@ -217,15 +217,15 @@ def _last_verdict(report_uri: str, checks: "Sequence[Check]") -> "tuple[dict[str
 
     name = "last verdict"
     if not report_uri:
-        return {}, _told(name, "not read: report_uri is not set")
+        return {}, _note(name, "not read: report_uri is not set")
     if any(check.name == "report_uri" and check.ok != "yes" for check in checks):
-        return {}, _told(name, "not read: report_uri cannot be used")
+        return {}, _note(name, "not read: report_uri cannot be used")
     try:
         found = last_verdict(report_uri)
     except (OSError, ValueError, ImportError, RuntimeError) as error:
-        return {}, _told(name, f"cannot be read, so this counts as the first run: {one_line(str(error))}")
+        return {}, _note(name, f"cannot be read, so this counts as the first run: {one_line(str(error))}")
     state = "finished" if found.get("finished") is True else "not finished"
-    return found, _told(name, f"run key {found.get('run_key')}, {state}" if found else "none yet")
+    return found, _note(name, f"run key {found.get('run_key')}, {state}" if found else "none yet")
 
 
 def _decision(
@@ -283,7 +283,7 @@ def _write(
     write_entry(folder, entry, {}, seconds=seconds)
 
 
-def _told(name: str, found: str, detail: str = "") -> "Check":
+def _note(name: str, found: str, detail: str = "") -> "Check":
     from regan.runs.checks import Check
 
     return Check(name, found, detail=detail)

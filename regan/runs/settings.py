@@ -46,7 +46,7 @@ class Plan:
     backbone: str
 
 
-def parsed(text: str) -> dict[str, str]:
+def parse_settings(text: str) -> dict[str, str]:
     """Lines `name=value` as a dictionary, each value in one spelling.
 
     Raises:
@@ -65,7 +65,7 @@ def parsed(text: str) -> dict[str, str]:
     return found
 
 
-def spelled(values: Mapping[str, object]) -> dict[str, str]:
+def canonical_values(values: Mapping[str, object]) -> dict[str, str]:
     """Those of the pipeline's parameters that are settings, each value as `parsed` would return it."""
     return {name: _canonical(name, str(value)) for name, value in values.items() if name in _SETTINGS}
 

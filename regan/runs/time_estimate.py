@@ -267,7 +267,7 @@ def _gan(flop: float, config: GanConfig) -> float:
     return flop / (share * _REFERENCE_RATE)
 
 
-def _classified(work: Workload, images: float) -> float:
+def _prediction_seconds(work: Workload, images: float) -> float:
     """Seconds of a pass forward."""
     multiplications, side = _BACKBONES.get(work.backbone, _BACKBONES["InceptionResNetV2"])
     share = _CLASSIFIER_SHARE if work.backbone == "small" else _WIDE_CLASSIFIER_SHARE
@@ -313,14 +313,14 @@ def _generate(work: Workload) -> _Cost:
 def _train_classifier(images: Callable[[Workload], float]) -> Callable[[Workload], _Cost]:
     def cost(work: Workload) -> _Cost:
         passes = _PASSES_TO_TRAIN * images(work) * work.epochs / 2
-        return _Cost(_START_NETWORK + _COMPILE_CLASSIFIER, _classified(work, passes))
+        return _Cost(_START_NETWORK + _COMPILE_CLASSIFIER, _prediction_seconds(work, passes))
 
     return cost
 
 
 def _filter(work: Workload) -> _Cost:
     images = 2 * work.plan.seeds
-    return _Cost(_START_NETWORK + 2 * _STORED * _area(work) * images, _classified(work, images))
+    return _Cost(_START_NETWORK + 2 * _STORED * _area(work) * images, _prediction_seconds(work, images))
 
 
 def _draw(work: Workload) -> _Cost:
@@ -332,7 +332,7 @@ def _audit(work: Workload) -> _Cost:
 
 
 def _test(work: Workload) -> _Cost:
-    return _Cost(_START_NETWORK, _classified(work, 2 * work.plan.test_per_class))
+    return _Cost(_START_NETWORK, _prediction_seconds(work, 2 * work.plan.test_per_class))
 
 
 def _publish(work: Workload) -> _Cost:

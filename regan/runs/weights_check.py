@@ -44,7 +44,7 @@ def weights_check(weights: str, backbone: str, *, host: str = KERAS_WEIGHTS, sec
 
 
 def _imagenet_check(backbone: str, host: str, seconds: float) -> Check:
-    cached = _cached(backbone)
+    cached = _cached_file(backbone)
     if cached is not None:
         return Check(_NAME, f"{cached.name} in Keras' cache, {_identity(cached)}", "", "yes")
     expected = f"an answer from {host.split('/')[2]} within {seconds:g} s, or the file in {_cache()}"
@@ -81,7 +81,7 @@ def _cache() -> Path:
     return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
 
 
-def _cached(backbone: str) -> Path | None:
+def _cached_file(backbone: str) -> Path | None:
     """The file in Keras' cache with the weights without a head; names differ only in punctuation and case."""
     wanted = re.compile(rf"{_letters(backbone)}(?!v\d).*notop")
     try:

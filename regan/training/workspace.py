@@ -148,7 +148,7 @@ def open_workspace(
         else:
             folder = Path(location)
     folder.mkdir(parents=True, exist_ok=True)
-    with _held(folder):
+    with _hold(folder):
         try:
             require_matching_checkpoints(folder / CHECKPOINTS, configuration)
             if sync is not None:
@@ -192,7 +192,7 @@ def _end_interrupted(folder: Path, sync: CheckpointSync | None, files: StateFile
 
 
 @contextmanager
-def _held(folder: Path) -> Iterator[None]:
+def _hold(folder: Path) -> Iterator[None]:
     with (folder / ".lock").open("wb") as lock:
         if not try_lock(lock.fileno()):
             raise ConflictError(f"Another process is training in {folder}. Wait until it ends, or use another output.")

@@ -106,7 +106,7 @@ def filter_images(
         teacher = None if rule == NONE else _load_teacher(classifier, sets)
         unique = _unique(sets)
         accepted = {
-            label: _accepted(
+            label: _acceptance(
                 sets[label], unique[label], teacher, positive=is_positive, rule=rule, confidence=confidence
             )
             for label, is_positive in zip(sets, (False, True))
@@ -186,7 +186,7 @@ def _unique(sets: "dict[str, list[ImageSet]]") -> "dict[str, np.ndarray]":
     return {label: mark_first_occurrences(values, in_both) for label, values in hashes.items()}
 
 
-def _accepted(
+def _acceptance(
     sets: "list[ImageSet]",
     unique: "np.ndarray",
     teacher: "Classifier | None",

@@ -10,7 +10,7 @@ import yaml
 import components
 import regan
 from components._image import CPU_IMAGE, GPU_IMAGE
-from pipelines.compilation import compiled
+from pipelines.compilation import compile_to_yaml
 
 VERBS = [name for name in components.__all__ if name in regan.VERBS]
 # Inputs that the library does not have: they are part of the cache's key and nothing else.
@@ -29,7 +29,7 @@ def parameters(function) -> dict[str, inspect.Parameter]:
 
 
 def specification(verb) -> dict:
-    return next(yaml.safe_load_all(compiled(component(verb))))
+    return next(yaml.safe_load_all(compile_to_yaml(component(verb))))
 
 
 def statements(verb) -> list[ast.stmt]:

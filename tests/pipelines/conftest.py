@@ -16,7 +16,7 @@ from kfp import components as kfp_components
 
 from components._image import CPU_IMAGE, GPU_IMAGE
 from pipelines import step_runner
-from pipelines.compilation import compiled
+from pipelines.compilation import compile_to_yaml
 from pipelines.kfp_local import LocalRun
 
 
@@ -43,7 +43,7 @@ def run_in(
     predict=None,
     **arguments,
 ) -> Ran:
-    text = step_runner.for_this_machine(compiled(pipeline), dict.fromkeys(("tiny", CPU_IMAGE, GPU_IMAGE), image))
+    text = step_runner.for_this_machine(compile_to_yaml(pipeline), dict.fromkeys(("tiny", CPU_IMAGE, GPU_IMAGE), image))
     said = [] if said is None else said
     environment = step_runner.step_environment()
     options = {name: value for name, value in (("status", status), ("predict", predict)) if value}

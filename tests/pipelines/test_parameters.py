@@ -3,8 +3,8 @@
 import pytest
 import yaml
 
-from pipelines.compilation import compiled
-from pipelines.parameters import PRESETS, require_sense, share_for_test, typed
+from pipelines.compilation import compile_to_yaml
+from pipelines.parameters import PRESETS, convert_types, require_sense, share_for_test
 from pipelines.synthetic_training_set import synthetic_training_set
 from regan.common.errors import SettingError, TooFewImagesError
 from regan.runs.parameters import DEFAULTS
@@ -12,7 +12,7 @@ from regan.runs.parameters import DEFAULTS
 
 @pytest.fixture(scope="module")
 def specification() -> dict:
-    return next(yaml.safe_load_all(compiled(synthetic_training_set())))
+    return next(yaml.safe_load_all(compile_to_yaml(synthetic_training_set())))
 
 
 def test_each_value_takes_the_type_of_its_parameter(specification):
@@ -23,7 +23,7 @@ def test_each_value_takes_the_type_of_its_parameter(specification):
         "gpu_node_selector": '{"pool": "a100"}',
         "gpu_tolerations": '[{"operator": "Exists"}]',
     }
-    assert typed(settings, specification) == {
+    assert convert_types(settings, specification) == {
         "gan_kimg": 24.0,
         "classifier_epochs": 1000,
         "gpu_count": "2",
@@ -50,7 +50,7 @@ def test_each_value_takes_the_type_of_its_parameter(specification):
 )
 def test_a_wrong_setting_is_explained(specification, name, text, message):
     with pytest.raises(SettingError) as raised:
-        typed({name: text}, specification)
+        convert_types({name: text}, specification)
     assert message in str(raised.value)
 
 

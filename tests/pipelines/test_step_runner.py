@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from pipelines import step_runner
-from pipelines.compilation import compiled
+from pipelines.compilation import compile_to_yaml
 from pipelines.synthetic_training_set import synthetic_training_set
 from regan.common.errors import ConflictError, OutputError
 
@@ -96,7 +96,7 @@ def test_another_keras_backend_is_another_image(monkeypatch):
 
 
 def test_a_local_run_waits_for_no_retry_and_asks_for_no_gpu():
-    text = step_runner.for_this_machine(compiled(synthetic_training_set()), step_runner.images_of_processes())
+    text = step_runner.for_this_machine(compile_to_yaml(synthetic_training_set()), step_runner.images_of_processes())
     (specification,) = yaml.safe_load_all(text)
     assert "retryPolicy" not in text
     assert "resourceCount" not in text

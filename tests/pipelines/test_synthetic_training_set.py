@@ -21,7 +21,7 @@ OWN_NAMES = {"source_uri", "negative_class", "positive_class"}
 
 @pytest.fixture(scope="module", params=[True, False], ids=["conditional", "one GAN a class"])
 def pipeline(request) -> dict:
-    return compiled(conditional=request.param)
+    return compile_to_yaml(conditional=request.param)
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def parameters(pipeline) -> dict:
     return pipeline["root"]["inputDefinitions"]["parameters"]
 
 
-def compiled(**graph) -> dict:
+def compile_to_yaml(**graph) -> dict:
     return next(yaml.safe_load_all(manifests(**graph)[NAME]))
 
 
@@ -101,7 +101,7 @@ def test_class_names_come_from_the_prepared_images(pipeline):
 
 @pytest.mark.parametrize("rounds", [1, 3])
 def test_each_class_has_seeds_of_its_own_in_each_round(rounds):
-    tasks = all_tasks(compiled(rounds=rounds))
+    tasks = all_tasks(compile_to_yaml(rounds=rounds))
     generated = sorted(
         (name for name in tasks if verb_of(name) == "generate-images"), key=lambda name: (len(name), name)
     )
@@ -116,7 +116,7 @@ def test_image_i_of_class_k_in_round_r_has_a_seed_of_its_own(block):
 
 
 def test_rounds_go_on_with_the_student_and_the_control_of_the_round_before():
-    tasks = all_tasks(compiled(rounds=2))
+    tasks = all_tasks(compile_to_yaml(rounds=2))
     starts = {
         name: task["inputs"]["artifacts"]["start"]["taskOutputArtifact"]["producerTask"]
         for name, task in tasks.items()
@@ -131,7 +131,7 @@ def test_rounds_go_on_with_the_student_and_the_control_of_the_round_before():
 
 
 def test_shards_are_loops_whose_parts_make_up_the_seeds():
-    pipeline = compiled(generation_shards=3)
+    pipeline = compile_to_yaml(generation_shards=3)
     loops = [
         task
         for dag in pipeline["components"].values()
@@ -158,7 +158,7 @@ def test_a_graph_that_kubeflow_cannot_run_is_refused(graph):
 
 
 def test_one_conditional_network_or_one_a_class():
-    conditional, per_class = (all_tasks(compiled(conditional=conditional)) for conditional in (True, False))
+    conditional, per_class = (all_tasks(compile_to_yaml(conditional=conditional)) for conditional in (True, False))
     assert [name for name in conditional if name.startswith("train-gan")] == ["train-gan"]
     assert sorted(name for name in per_class if name.startswith("train-gan")) == ["train-gan", "train-gan-2"]
     labels = [per_class[name]["inputs"]["parameters"]["label"] for name in ("train-gan", "train-gan-2")]
@@ -196,7 +196,7 @@ def test_a_failed_audit_stops_the_release_and_not_the_report(pipeline):
 
 
 def test_after_several_rounds_nothing_is_released_unless_every_audit_passed():
-    pipeline = compiled(rounds=2)
+    pipeline = compile_to_yaml(rounds=2)
     dags = (component.get("dag", {}) for component in pipeline["components"].values())
     conditions = " ".join(
         task.get("triggerPolicy", {}).get("condition", "") for dag in dags for task in dag.get("tasks", {}).values()

@@ -105,10 +105,10 @@ def test_points_that_are_no_numbers_are_dropped():
 
 def test_a_short_curve_is_drawn_as_it_is_and_a_long_one_as_its_running_mean():
     short, long = np.random.default_rng(0).normal(size=59), np.random.default_rng(0).normal(size=200)
-    np.testing.assert_array_equal(figures.smoothed(short), short)
+    np.testing.assert_array_equal(figures.smooth(short), short)
     # In the middle, the window of a twenty-fifth (8 points) covers four before the point and three after it.
-    assert figures.smoothed(long)[100] == pytest.approx(long[96:104].mean())
-    np.testing.assert_allclose(figures.smoothed(np.full(200, 2.5)), 2.5)
+    assert figures.smooth(long)[100] == pytest.approx(long[96:104].mean())
+    np.testing.assert_allclose(figures.smooth(np.full(200, 2.5)), 2.5)
 
 
 def test_matplotlib_is_left_as_it_was():

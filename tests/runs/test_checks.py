@@ -1,4 +1,4 @@
-from regan.runs.checks import WIDTH, Check, failed, markdown_table, text_table
+from regan.runs.checks import WIDTH, Check, failures, markdown_table, text_table
 
 CHECKS = [
     Check("GPU", "none | at all", "1", "no", "Ask for one."),
@@ -8,9 +8,9 @@ CHECKS = [
 
 
 def test_only_what_did_not_pass_has_failed():
-    assert [check.name for check in failed(CHECKS)] == ["GPU"]
-    assert Check.judged("a", "1", "2", False, "b").advice == "b"
-    assert Check.judged("a", "2", "2", True, "b") == Check("a", "2", "2", "yes")
+    assert [check.name for check in failures(CHECKS)] == ["GPU"]
+    assert Check.from_result("a", "1", "2", False, "b").advice == "b"
+    assert Check.from_result("a", "2", "2", True, "b") == Check("a", "2", "2", "yes")
 
 
 def test_the_table_has_a_line_for_each_check_and_nothing_in_it_draws():
@@ -38,7 +38,7 @@ def test_the_log_has_a_short_aligned_line_for_each_check_and_the_file_all_of_it(
 
 def test_a_warning_is_no_failure_and_says_below_what_to_do():
     warning = Check("matrix product", "3 GFLOP/s", "30 or more", "warn", "Wait until the machine is idle. " * 5)
-    assert failed([warning]) == []
+    assert failures([warning]) == []
     first, *advice = text_table([warning]).splitlines()
     assert first == "WARN matrix product  3 GFLOP/s"
     assert len(advice) > 1

@@ -11,11 +11,11 @@ from regan.runs.costs import (
     rounded_bytes,
     seconds_per_kimg,
 )
-from regan.runs.settings import settings_checks, spelled
+from regan.runs.settings import canonical_values, settings_checks
 
 
 def plan(**settings):
-    return settings_checks(spelled(settings))[1]
+    return settings_checks(canonical_values(settings))[1]
 
 
 @pytest.mark.parametrize(

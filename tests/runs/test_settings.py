@@ -1,9 +1,9 @@
 import pytest
 
 from regan.common.errors import SettingError
-from regan.runs.checks import failed
+from regan.runs.checks import failures
 from regan.runs.parameters import PARAMETERS, Kind
-from regan.runs.settings import complete, parsed, run_key, settings_checks, spelled, training_key
+from regan.runs.settings import canonical_values, complete, parse_settings, run_key, settings_checks, training_key
 
 SETTINGS = [name for name, row in PARAMETERS.items() if row.in_settings]
 IN_TRAINING = [name for name in SETTINGS if PARAMETERS[name].kind is Kind.TRAINING]
@@ -11,21 +11,24 @@ IN_RUN = [name for name in SETTINGS if PARAMETERS[name].in_run_key]
 
 
 def test_a_number_is_the_same_in_either_spelling_and_a_name_is_not():
-    assert parsed("data_size=256.0\ngan_kimg=1e3\nreport_margin=0.050") == {
+    assert parse_settings("data_size=256.0\ngan_kimg=1e3\nreport_margin=0.050") == {
         "data_size": "256",
         "gan_kimg": "1000",
         "report_margin": "0.05",
     }
-    assert parsed("negative_class=01.0\npositive_class=1.0") == {"negative_class": "01.0", "positive_class": "1.0"}
-    assert parsed("test_per_class=150.0") == {"test_per_class": "150"}
-    assert parsed("data_mask_pattern=a=b*") == {"data_mask_pattern": "a=b*"}
-    assert parsed("") == {}
+    assert parse_settings("negative_class=01.0\npositive_class=1.0") == {
+        "negative_class": "01.0",
+        "positive_class": "1.0",
+    }
+    assert parse_settings("test_per_class=150.0") == {"test_per_class": "150"}
+    assert parse_settings("data_mask_pattern=a=b*") == {"data_mask_pattern": "a=b*"}
+    assert parse_settings("") == {}
 
 
 @pytest.mark.parametrize("text", ["data_size", "=3", "a=1\na=2", "A b=3"])
 def test_a_line_that_is_no_setting_is_refused_with_the_line(text):
     with pytest.raises(SettingError, match="not `name=value`, or a name twice"):
-        parsed(text)
+        parse_settings(text)
 
 
 @pytest.mark.parametrize(
@@ -92,22 +95,24 @@ def test_a_line_that_is_no_setting_is_refused_with_the_line(text):
 def test_a_setting_that_would_fail_on_the_third_day_fails_now(name, value):
     checks, plan = settings_checks({name: value})
     assert plan is None
-    assert failed(checks)
-    assert all(check.expected and check.advice for check in failed(checks))
+    assert failures(checks)
+    assert all(check.expected and check.advice for check in failures(checks))
 
 
 def test_all_wrong_settings_are_told_at_once():
     checks, _ = settings_checks({"data_size": "x", "gan_seeds": "x", "test_per_class": "x"})
-    assert [check.name for check in failed(checks)] == ["data_size", "test_per_class", "gan_seeds"]
+    assert [check.name for check in failures(checks)] == ["data_size", "test_per_class", "gan_seeds"]
 
 
 def test_a_slip_of_the_pen_is_answered_with_the_name_that_was_meant():
-    (check,) = failed(settings_checks({"data_sise": "64"})[0])
+    (check,) = failures(settings_checks({"data_sise": "64"})[0])
     assert check.advice == "Did you mean data_size?"
 
 
 def test_the_plan_is_that_of_the_settings():
-    plan = settings_checks(parsed("gan_seeds=1-50\nconditional=false\nclassifier_backbone=MobileNet\nrounds=2.0"))[1]
+    plan = settings_checks(
+        parse_settings("gan_seeds=1-50\nconditional=false\nclassifier_backbone=MobileNet\nrounds=2.0")
+    )[1]
     assert (plan.seeds, plan.networks, plan.backbone, plan.rounds) == (50, 2, "MobileNet", 2)
 
 
@@ -117,7 +122,7 @@ def test_each_backbone_passes(backbone):
 
 
 def test_a_kept_generator_needs_a_saved_split():
-    (check,) = failed(settings_checks({"gan_start_uri": "gs://bucket/generators"})[0])
+    (check,) = failures(settings_checks({"gan_start_uri": "gs://bucket/generators"})[0])
     assert check.expected.startswith("gan_start_uri needs data_split_uri")
     assert "Set data_split_uri" in check.advice
     kept = {"gan_start_uri": "gs://bucket/generators", "data_split_uri": "gs://bucket/split"}
@@ -137,7 +142,7 @@ def test_what_is_not_named_has_its_default_but_no_place_is_assumed():
 
 def test_values_of_the_pipeline_are_spelled_as_its_lines_are():
     values = {"conditional": False, "data_size": 64.0, "gpu_tolerations": [{}], "source_uri": "x", "report_title": "T"}
-    assert spelled(values) == parsed("conditional=false\ndata_size=64")
+    assert canonical_values(values) == parse_settings("conditional=false\ndata_size=64")
 
 
 def test_a_run_key_changes_with_data_settings_and_version_alone():

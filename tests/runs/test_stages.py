@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import pytest
 import yaml
 
-from pipelines.compilation import compiled
+from pipelines.compilation import compile_to_yaml
 from pipelines.synthetic_training_set import synthetic_training_set
 from regan.runs.stages import STAGES, least_steps, step_name
 
@@ -21,7 +21,7 @@ BY_NAME = {stage.name: stage for stage in STAGES}
 
 @functools.cache
 def _steps(graph: tuple[tuple[str, int], ...]) -> dict[str, tuple[str, str, frozenset[str]]]:
-    pipeline = next(yaml.safe_load_all(compiled(synthetic_training_set(**dict(graph)))))
+    pipeline = next(yaml.safe_load_all(compile_to_yaml(synthetic_training_set(**dict(graph)))))
     components = pipeline["components"]
     dags = (pipeline["root"], *components.values())
     tasks = {name: task for dag in dags for name, task in dag.get("dag", {}).get("tasks", {}).items()}

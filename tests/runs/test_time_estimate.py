@@ -4,13 +4,13 @@ import pytest
 import yaml
 from kfp import components
 
-from pipelines.compilation import compiled
+from pipelines.compilation import compile_to_yaml
 from pipelines.kfp_local import task_titles
 from pipelines.parameters import PRESETS
 from pipelines.synthetic_training_set import synthetic_training_set
 from regan.common.cpus import available_cpus
 from regan.runs.costs import gpu_hours
-from regan.runs.settings import complete, settings_checks, spelled
+from regan.runs.settings import canonical_values, complete, settings_checks
 from regan.runs.time_estimate import (
     MatrixRate,
     Workload,
@@ -26,7 +26,7 @@ SHARED = MatrixRate(4e9, 5e9, 2)
 
 
 def workload(num_real: int | None = 1200, **settings: object) -> Workload:
-    return work_of(spelled(PRESETS["demo"] | settings), num_real)
+    return work_of(canonical_values(PRESETS["demo"] | settings), num_real)
 
 
 def work_of(given: dict[str, str], num_real: int | None) -> Workload:
@@ -70,7 +70,7 @@ def test_more_work_takes_longer_in_its_step(settings, step):
     "graph", [{}, {"conditional": False}, {"rounds": 2}, {"generation_shards": 3}, {"conditional": False, "rounds": 3}]
 )
 def test_every_step_of_the_graph_is_predicted_and_counted(graph):
-    text = next(yaml.safe_load_all(compiled(synthetic_training_set(**graph))))
+    text = next(yaml.safe_load_all(compile_to_yaml(synthetic_training_set(**graph))))
     titles = task_titles(components.load_component_from_text(yaml.safe_dump(text)).pipeline_spec)
     settings = {name: value for name, value in graph.items() if name != "generation_shards"}
     estimate = estimate_time(workload(**settings), QUIET)
