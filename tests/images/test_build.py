@@ -136,14 +136,14 @@ def test_only_a_registry_on_this_machine_may_do_without_a_certificate(machine, r
 
 def test_a_base_image_with_a_digest_is_taken_as_it_is(machine):
     machine.install("podman")
-    assert build.pinned("podman", f"registry.example:5000/python@{BASE}") == f"registry.example:5000/python@{BASE}"
+    assert build.pin_digest("podman", f"registry.example:5000/python@{BASE}") == f"registry.example:5000/python@{BASE}"
     assert not machine.log.exists()
 
 
 @pytest.mark.parametrize(("engine", "name"), [("podman", "registry.example:5000/a/python"), ("docker", "debian")])
 def test_a_base_image_with_a_tag_is_pulled_and_pinned(machine, engine, name):
     machine.install(engine)
-    assert build.pinned(engine, f"{name}:3.11") == f"{name}@{BASE}"
+    assert build.pin_digest(engine, f"{name}:3.11") == f"{name}@{BASE}"
 
 
 def test_a_base_image_that_is_nowhere_is_explained_before_anything_is_built(machine, capfd):
