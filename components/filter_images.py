@@ -34,7 +34,7 @@ def filter_images(
         confidence: Minimum probability of the image's own class under the rule "confidence", 0.5 to 1.
         per_class: Images of each class to keep, drawn at random from those that pass; 0 = as many as the rarer class
             has.
-        seed: Seed of classifier training, and of the choice of images among those that pass the filter.
+        seed: Seed of the classifiers' training and of the filter's draw of images.
 
     Returns:
         images: Kept images of both classes.
@@ -82,7 +82,7 @@ def filter_image_shards(
         confidence: Minimum probability of the image's own class under the rule "confidence", 0.5 to 1.
         per_class: Images of each class to keep, drawn at random from those that pass; 0 = as many as the rarer class
             has.
-        seed: Seed of classifier training, and of the choice of images among those that pass the filter.
+        seed: Seed of the classifiers' training and of the filter's draw of images.
 
     Returns:
         images: Kept images of both classes.

@@ -17,7 +17,7 @@ def preflight(
     report: Output[Artifact],
     page: Output[Markdown],
     settings: str = "",
-) -> NamedTuple("Readiness", [("go", str), ("data_version", str), ("run_key", str), ("checkpoint_uri", str)]):
+) -> NamedTuple("PreflightResult", [("go", str), ("data_version", str), ("run_key", str), ("checkpoint_uri", str)]):
     """Check what the run will need before it begins, and whether there is anything new to do.
 
     Args:

@@ -37,10 +37,10 @@ def train_classifier(
         epochs: Maximum number of epochs.
         batch_size: Images per training step of a classifier.
         checkpoint_uri: Stable URI or mounted folder for checkpoints, from which training resumes after a preemption;
-            empty = beside the output, lost with the pod.
+            empty = stored next to the output and lost with the pod.
         checkpoint_name: Subfolder of `checkpoint_uri`, for people; empty = none.
         checkpoint_minutes: Maximum time between two checkpoints in minutes.
-        seed: Seed of classifier training, and of the choice of images among those that pass the filter.
+        seed: Seed of the classifiers' training and of the filter's draw of images.
 
     Returns:
         classifier: Trained classifier with its threshold.

@@ -50,7 +50,7 @@ def train_gan(
         start_uri: Stable URI of released generators: GAN training starts from the latest, and publish_images adds the
             new one; empty = start from random weights and keep none.
         checkpoint_uri: Stable URI or mounted folder for checkpoints, from which training resumes after a preemption;
-            empty = beside the output, lost with the pod.
+            empty = stored next to the output and lost with the pod.
         checkpoint_minutes: Maximum time between two checkpoints in minutes.
         devices: Number of devices that share each batch, in shares of a multiple of 4 images; 0 = as many of the
             visible ones as possible.

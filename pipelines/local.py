@@ -237,7 +237,8 @@ def _summary(steps: list[Step], output: Path, parameters: Mapping[str, Any]) -> 
     if checked["go"] != "yes":
         with contextlib.suppress(FileNotFoundError):
             (output / EARLIER).replace(output / "report.html")
-        yield "Nothing new: source and settings are those of the last verdict. --set data_unchanged=run runs it anyway."
+        yield "Nothing new: source and settings are those of the previous verdict."
+        yield "--set data_unchanged=run runs it anyway."
         return
     compared = done["compare classifiers"]
     shutil.copyfile(Path(compared.outputs["report"].path, "report.html"), output / "report.html")

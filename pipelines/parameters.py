@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from regan.common.errors import SettingError, TooFewImagesError
-from regan.preparation.split import LEAST_TO_SPLIT, LEAST_TO_TEST
+from regan.preparation.split import LEAST_TO_SPLIT, LEAST_TO_TEST, default_test_share
 from regan.runs.parameter_row import Digits
 from regan.runs.parameters import PARAMETERS
 
@@ -89,7 +89,7 @@ def _json(kind: type) -> Callable[[str], Any]:
 
 
 def _digits(text: str) -> str:
-    if not text.isascii() or not text.isdecimal():
+    if not Digits().allows(text):
         raise ValueError
     return text
 
@@ -136,10 +136,11 @@ def share_for_test(counts: Mapping[str, int], wanted: int) -> int:
         TooFewImagesError: A class has too few images for a test, a validation and a training set.
     """
     rarer = min(counts.values())
-    if rarer < LEAST_TO_SPLIT:
+    share = default_test_share(rarer)
+    if not share:
         found = ", ".join(f"{label}: {count}" for label, count in counts.items())
         raise TooFewImagesError(
             f"A class has fewer than {LEAST_TO_SPLIT} images: {LEAST_TO_TEST} for the test, one for validation and one "
             f"for training. Found {found}. Add images, or name other class folders by --classes."
         )
-    return max(LEAST_TO_TEST, min(wanted, rarer // 4))
+    return min(max(LEAST_TO_TEST, wanted), share)

@@ -142,7 +142,7 @@ def synthetic_training_set(
                 of 2021.
             classifier_epochs: Maximum number of epochs.
             classifier_batch_size: Images per training step of a classifier.
-            classifier_seed: Seed of classifier training, and of the choice of images among those that pass the filter.
+            classifier_seed: Seed of the classifiers' training and of the filter's draw of images.
             classifier_filter_rule: Synthetic images that are kept: "agreement" = the teacher predicts the image's own
                 class; "confidence" = with a minimum probability; "none" = every image, as for the control.
             classifier_filter_confidence: Minimum probability of the image's own class under the rule "confidence", 0.5
@@ -165,7 +165,7 @@ def synthetic_training_set(
             gpu_tolerations: Taints of the GPU nodes to tolerate, including those of spot nodes, as a JSON list; [] =
                 none.
             gpu_checkpoint_uri: Stable URI or mounted folder for checkpoints, from which training resumes after a
-                preemption; empty = beside the output, lost with the pod.
+                preemption; empty = stored next to the output and lost with the pod.
             gpu_checkpoint_minutes: Maximum time between two checkpoints in minutes.
         """
         given = {name: value for name, value in locals().items() if isinstance(value, PipelineParameterChannel)}

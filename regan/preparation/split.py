@@ -9,7 +9,20 @@ from regan.common.errors import TooFewImagesError
 
 LEAST_TO_TEST = 2  # images of each class: one alone has no variance, and classifiers could not be compared
 LEAST_TO_SPLIT = LEAST_TO_TEST + 2  # one more for training and one for validation
+TEST_SHARE = 4  # where images are few, one in four of the rarer class is enough to test on
 TRAIN, VALIDATION, TEST, LEFT_OUT = "train", "validation", "test", "left out"
+
+
+def default_test_share(num_rarer: int) -> int:
+    """Test images of each class for a small source.
+
+    Args:
+        num_rarer: Images of the rarer class.
+
+    Returns:
+        A quarter of them, and at least 2; 0 where a training and a validation image would not be left.
+    """
+    return max(LEAST_TO_TEST, num_rarer // TEST_SHARE) if num_rarer >= LEAST_TO_SPLIT else 0
 
 
 def split_by_group(

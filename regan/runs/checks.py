@@ -9,7 +9,7 @@ from regan.common import text
 from regan.common.text import one_line
 
 WIDTH = 95  # characters of a line in the log; with the launcher's indent it fits a terminal of 100 columns
-_MARKS = {"yes": "ok  ", "no": "FAIL", "warn": "WARN", "told": "    "}
+_MARKS = {"yes": "ok  ", "no": "FAIL", "warn": "WARN", "info": "    "}
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Check:
         name: What was checked.
         found: What was found, in few words.
         expected: What is needed; empty where nothing is.
-        ok: "yes", "no", "warn" where the run can begin but should perhaps not, or "told" where nothing can fail.
+        ok: "yes", "no", "warn" where the run can begin but should perhaps not, or "info" where nothing can fail.
         advice: What to do where it failed.
         detail: More about what was found, for the file of the table only.
     """
@@ -28,7 +28,7 @@ class Check:
     name: str
     found: str
     expected: str = ""
-    ok: Literal["yes", "no", "warn", "told"] = "told"
+    ok: Literal["yes", "no", "warn", "info"] = "info"
     advice: str = ""
     detail: str = ""
 

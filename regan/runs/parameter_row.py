@@ -18,6 +18,7 @@ NETWORKS = (
     *(f"ResNet{layers}{version}" for layers in (50, 101, 152) for version in ("", "V2")),
     *("VGG16", "VGG19", "Xception"),
 )
+MOST_STYLES = 18  # of a generator of 1024 pixels: two for each size from 4 on, and fewer for smaller ones
 MOST_SEEDS = 10_000_000  # images of one class and round: a slip of the pen may name a billion
 
 _SEED_RANGE = re.compile(r"(\d{1,18})-(\d{1,18})")
@@ -153,12 +154,15 @@ def read_number(text: str) -> float:
         return math.nan
 
 
+SEEDS = Whole(0, 2**32 - 1)  # what NumPy and Keras take
+
+
 class Kind(Enum):
     """What depends on a parameter, and so which keys it is part of."""
 
     TRAINING = "GAN training reads it: another value is another training, and another run"
     RESULT = "the result depends on it: another value is another run"
-    PLACE = "where something is or runs: the preflight tries it where a run names it, and assumes no default"
+    PLACEMENT = "where something is or runs: the preflight tries it where a run names it, and assumes no default"
     CONTROL = "steers the preflight alone"
     OTHER = "neither the result nor the preflight depends on it"
 

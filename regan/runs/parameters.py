@@ -14,6 +14,7 @@ from regan.gan.configuration import AUGMENTATIONS, PRECISIONS, PRESETS, SIZES
 from regan.preparation.split import LEAST_TO_TEST
 from regan.runs.parameter_row import (
     NETWORKS,
+    SEEDS,
     Boolean,
     Digits,
     Features,
@@ -36,7 +37,6 @@ STAGES = {
     "gpu": "the GPU nodes, and where training keeps its checkpoints",
 }
 MOST_SHARDS = 16  # of one class: Kubeflow's loops fail above (kubeflow/pipelines #12131)
-_SEEDS = Whole(0, 2**32 - 1)  # what NumPy and Keras take
 
 _TABLE: dict[str, tuple[Parameter, ...]] = {
     "data": (
@@ -45,7 +45,7 @@ _TABLE: dict[str, tuple[Parameter, ...]] = {
             None,
             "URI or path of the real images: a folder or zip archive with one subfolder for each class.",
             ("preflight.source_uri", "prepare_images.source"),
-            kind=Kind.PLACE,
+            kind=Kind.PLACEMENT,
         ),
         Parameter(
             "negative_class",
@@ -80,7 +80,7 @@ _TABLE: dict[str, tuple[Parameter, ...]] = {
             "Stable URI of the saved split, so that no test image ever becomes a training image; "
             "empty = a new split in each run.",
             ("prepare_images.split_uri",),
-            kind=Kind.PLACE,
+            kind=Kind.PLACEMENT,
         ),
         Parameter(
             "data_size",
@@ -108,7 +108,7 @@ _TABLE: dict[str, tuple[Parameter, ...]] = {
             Real(0, 1, is_open=True),
             Kind.TRAINING,
         ),
-        Parameter("data_seed", 0, "Seed of the split.", ("prepare_images.seed",), _SEEDS, Kind.TRAINING),
+        Parameter("data_seed", 0, "Seed of the split.", ("prepare_images.seed",), SEEDS, Kind.TRAINING),
         Parameter(
             "test_per_class",
             150,
@@ -201,7 +201,7 @@ _TABLE: dict[str, tuple[Parameter, ...]] = {
             0,
             "Seed of the GAN's initial weights, latents, noise and order of images.",
             ("train_gan.seed",),
-            _SEEDS,
+            SEEDS,
             Kind.TRAINING,
         ),
         Parameter(
@@ -269,9 +269,9 @@ _TABLE: dict[str, tuple[Parameter, ...]] = {
         Parameter(
             "classifier_seed",
             0,
-            "Seed of classifier training, and of the choice of images among those that pass the filter.",
+            "Seed of the classifiers' training and of the filter's draw of images.",
             ("train_classifier.seed", "filter_images.seed"),
-            _SEEDS,
+            SEEDS,
         ),
         Parameter(
             "classifier_filter_rule",
@@ -332,14 +332,14 @@ _TABLE: dict[str, tuple[Parameter, ...]] = {
             "",
             "Stable URI where report and verdict are kept from run to run; empty = they are not kept.",
             ("compare_classifiers.report_uri", "publish_images.report_uri"),
-            kind=Kind.PLACE,
+            kind=Kind.PLACEMENT,
         ),
         Parameter(
             "report_release_uri",
             "",
             "URI that the release is copied to; empty = no copy.",
             ("publish_images.release_uri",),
-            kind=Kind.PLACE,
+            kind=Kind.PLACEMENT,
         ),
         Parameter(
             "report_title",
@@ -356,14 +356,14 @@ _TABLE: dict[str, tuple[Parameter, ...]] = {
             "1",
             'Number of GPUs of each step that runs a network, as text; "0" = none.',
             allowed=Digits(),
-            kind=Kind.PLACE,
+            kind=Kind.PLACEMENT,
         ),
         Parameter(
             "gpu_count_gan",
             "1",
             'Number of GPUs of GAN training, as text; "0" = none.',
             allowed=Digits(),
-            kind=Kind.PLACE,
+            kind=Kind.PLACEMENT,
         ),
         Parameter(
             "gpu_node_selector", {}, "Labels of the GPU nodes, as a JSON object; {} = any node.", kind=Kind.OTHER
@@ -378,9 +378,9 @@ _TABLE: dict[str, tuple[Parameter, ...]] = {
             "gpu_checkpoint_uri",
             "",
             "Stable URI or mounted folder for checkpoints, from which training resumes after a preemption; empty = "
-            "beside the output, lost with the pod.",
+            "stored next to the output and lost with the pod.",
             ("train_gan.checkpoint_uri", "train_classifier.checkpoint_uri"),
-            kind=Kind.PLACE,
+            kind=Kind.PLACEMENT,
         ),
         Parameter(
             "gpu_checkpoint_minutes",
@@ -388,7 +388,7 @@ _TABLE: dict[str, tuple[Parameter, ...]] = {
             "Maximum time between two checkpoints in minutes.",
             ("train_gan.checkpoint_minutes", "train_classifier.checkpoint_minutes"),
             Real(0, 10**5, is_open=True),
-            Kind.PLACE,
+            Kind.PLACEMENT,
         ),
     ),
 }

@@ -1,4 +1,4 @@
-"""Preflight: what a run needs is looked at before it begins, so that it fails in the first minute, not on day three.
+"""Preflight: check what a run needs before it begins, so that it fails in the first minute and not on the third day.
 
 It runs without any deep-learning framework.
 """
@@ -16,17 +16,17 @@ from regan.common.errors import PreflightError
 from regan.common.version import __version__
 
 if TYPE_CHECKING:
-    from regan.runs.address_checks import SourceFound
     from regan.runs.checks import Check
     from regan.runs.costs import Bytes
     from regan.runs.settings import Plan
     from regan.runs.time_estimate import TimeEstimate
+    from regan.runs.uri_checks import SourceFound
 
 _LOG = logging.getLogger("regan")
 
 
 @dataclass(frozen=True)
-class Readiness:
+class PreflightResult:
     """What the preflight found.
 
     Attributes:
@@ -60,7 +60,7 @@ def preflight(
     *,
     settings: str = "",
     pipeline_root: str = "",
-) -> Readiness:
+) -> PreflightResult:
     """Check GPU, driver, shared memory, disk, source, URIs, weights and settings before a run begins.
 
     All failures are reported at once. The table of all checks is logged, with an estimate of the bytes and GPU hours
@@ -79,7 +79,7 @@ def preflight(
 
     Raises:
         PreflightError: A check failed; the message lists for each what was expected, what was found and what to do.
-        FileExistsError: `report` is not empty.
+        OutputExistsError: `report` is not empty.
     """
     from regan.artifacts.output_folder import atomic_folder, require_empty_output
     from regan.runs.checks import failures, text_table
@@ -93,16 +93,16 @@ def preflight(
     how = "given" if values["data_version"] else "from the listing of the source"
     checks.insert(0, _note("data version", f"{version or 'unknown'} ({how})", f"run key {key}"))
     report_uri = values["report_uri"]
-    last, told = _last_verdict(report_uri, checks)
-    checks.append(told)
-    for line in text_table(checks).splitlines():
-        _LOG.info("%s", line)
+    last, line = _previous_verdict(report_uri, checks)
+    checks.append(line)
+    for text in text_table(checks).splitlines():
+        _LOG.info("%s", text)
     if failures(checks):
         raise PreflightError(_complaint(failures(checks)))
     go, sentence = _decision(last, key, report_uri, values["data_unchanged"], checks)
     _LOG.info("%s", sentence)
     base = values["gpu_checkpoint_uri"].rstrip("/")
-    found = Readiness(
+    found = PreflightResult(
         path=Path(report),
         go=go,
         data_version=version,
@@ -119,8 +119,8 @@ def _inspection(
     source_uri: str, text: str, pipeline_root: str
 ) -> "tuple[dict[str, str], dict[str, str], list[Check], SourceFound, Needs]":
     """Given settings, all settings, the table, what the source holds and what the run needs; never raises."""
-    from regan.runs.address_checks import source_checks, write_checks
     from regan.runs.settings import complete, parse_settings, settings_checks
+    from regan.runs.uri_checks import source_checks, write_checks
 
     try:
         given, wrong = parse_settings(text), []
@@ -128,7 +128,7 @@ def _inspection(
         given, wrong = {}, [_failure("settings", "a line that cannot be read", "lines `name=value`", str(error))]
     values = complete(given)
     checks, plan = settings_checks(given)
-    # Network and processes take their time: all are asked at once.
+    # Network and processes are slow to answer, so all checks run at the same time.
     looks: list[Callable[[], Any]] = [
         lambda: source_checks(source_uri, plan),
         lambda: _weights(given, values),
@@ -167,12 +167,13 @@ def _weights(given: Mapping[str, str], values: Mapping[str, str]) -> "Check":
 
 
 def _gpus(values: Mapping[str, str]) -> "tuple[list[Check], str | None]":
-    """The checks, and the name of the first GPU: empty where none is asked for, None where none was found."""
+    """The checks, and the name of the first GPU: empty where none is requested, None where none was found."""
     from regan.runs.machine_checks import gpu_checks, query_gpus, shared_memory_check
+    from regan.runs.parameter_row import Digits
 
     counts = [values[name] for name in ("gpu_count", "gpu_count_gan")]
-    # A text that is no number has failed among the settings already.
-    count = max(int(text) if text.isascii() and text.isdecimal() and len(text) <= 4 else 0 for text in counts)
+    # A text that is not a number has already failed the checks of the settings.
+    count = max(int(text) if Digits().allows(text) else 0 for text in counts)
     if not count:
         why = "gpu_count is 0" if any(counts) else "gpu_count is not set"
         return [_note("GPU", f"not checked: {why}"), shared_memory_check(False)], ""
@@ -211,17 +212,17 @@ def _times(
     return time_checks(estimate, matrix, gpu), estimate
 
 
-def _last_verdict(report_uri: str, checks: "Sequence[Check]") -> "tuple[dict[str, Any], Check]":
+def _previous_verdict(report_uri: str, checks: "Sequence[Check]") -> "tuple[dict[str, Any], Check]":
     from regan.common.text import one_line
-    from regan.runs.address_checks import last_verdict
+    from regan.runs.uri_checks import previous_verdict
 
-    name = "last verdict"
+    name = "previous verdict"
     if not report_uri:
         return {}, _note(name, "not read: report_uri is not set")
     if any(check.name == "report_uri" and check.ok != "yes" for check in checks):
         return {}, _note(name, "not read: report_uri cannot be used")
     try:
-        found = last_verdict(report_uri)
+        found = previous_verdict(report_uri)
     except (OSError, ValueError, ImportError, RuntimeError) as error:
         return {}, _note(name, f"cannot be read, so this counts as the first run: {one_line(str(error))}")
     state = "finished" if found.get("finished") is True else "not finished"
@@ -231,7 +232,7 @@ def _last_verdict(report_uri: str, checks: "Sequence[Check]") -> "tuple[dict[str
 def _decision(
     last: dict[str, Any], key: str, report_uri: str, unchanged: str, checks: "Sequence[Check]"
 ) -> tuple[str, str]:
-    """Whether to go on, and the sentence."""
+    """Whether to run, and the sentence."""
     from regan.common.text import one_line
 
     found = {check.name: check.found for check in checks}
@@ -246,7 +247,7 @@ def _decision(
         return "yes", f"{same}; it runs again, as data_unchanged=run asks."
     words = one_line(str(last.get("sentence") or "")).rstrip(".")
     return "no", (
-        f"{same}{f' ({words})' if words else ''}: nothing is computed again. Its report lies at {report_uri}. "
+        f"{same}{f' ({words})' if words else ''}: nothing is computed again. Its report is at {report_uri}. "
         "Set data_unchanged=run to run nevertheless."
     )
 
@@ -259,7 +260,7 @@ def _complaint(failures: "Sequence[Check]") -> str:
 
 def _write(
     folder: Path,
-    found: Readiness,
+    found: PreflightResult,
     checks: "Sequence[Check]",
     source: "SourceFound",
     needed: Needs,

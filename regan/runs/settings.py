@@ -66,16 +66,17 @@ def parse_settings(text: str) -> dict[str, str]:
 
 
 def canonical_values(values: Mapping[str, object]) -> dict[str, str]:
-    """Those of the pipeline's parameters that are settings, each value as `parsed` would return it."""
+    """Those of the pipeline's parameters that are settings, each value as `parse_settings` would return it."""
     return {name: _canonical(name, str(value)) for name, value in values.items() if name in _SETTINGS}
 
 
 def complete(settings: Mapping[str, str]) -> dict[str, str]:
-    """Every setting: as it is named, or its default; a place that is not named is empty, and is not tried."""
+    """Every setting: the given value, or its default. A placement that is not given is empty, and is not checked."""
     defaults = {
-        name: "" if row.kind is Kind.PLACE else _canonical(name, str(row.default)) for name, row in _SETTINGS.items()
+        name: "" if row.kind is Kind.PLACEMENT else _canonical(name, str(row.default))
+        for name, row in _SETTINGS.items()
     }
-    return defaults | dict(settings)
+    return defaults | {name: value for name, value in settings.items() if name in _SETTINGS}
 
 
 def run_key(data_version: str, settings: Mapping[str, str], version: str) -> str:
@@ -83,7 +84,7 @@ def run_key(data_version: str, settings: Mapping[str, str], version: str) -> str
 
     Args:
         data_version: Version of the source.
-        settings: As `parsed` returns them; where the release goes does not count, but whether there is one does.
+        settings: As `parse_settings` returns them; whether there is a release counts, not where it goes.
         version: Version of regan.
     """
     values = complete(settings)
@@ -107,7 +108,7 @@ def settings_checks(settings: Mapping[str, str]) -> tuple[list[Check], Plan | No
     checks += [
         _wrong(row, values[name])
         for name, row in _SETTINGS.items()
-        if row.allowed and not row.allowed.allows(values[name]) and (name in settings or row.kind is not Kind.PLACE)
+        if row.allowed and not row.allowed.allows(values[name]) and (name in settings or row.kind is not Kind.PLACEMENT)
     ]
     checks += _contradictions(values)
     config = None if checks else _config_check(values, checks)
@@ -129,7 +130,10 @@ def settings_checks(settings: Mapping[str, str]) -> tuple[list[Check], Plan | No
 
 def _unknown(name: str) -> Check:
     if name in PARAMETERS:
-        advice = f"Leave {name} out of the settings; it is given elsewhere, or not checked."
+        given = (
+            "it is the argument `source_uri` of the preflight" if name == "source_uri" else "the preflight ignores it"
+        )
+        advice = f"Leave {name} out of the settings: {given}."
         return Check(name, "a parameter that is not a setting", "settings of the pipeline", "no", advice)
     near = difflib.get_close_matches(name, _SETTINGS, n=1)
     advice = f"Did you mean {near[0]}?" if near else f"The settings are {', '.join(_SETTINGS)}."
@@ -183,8 +187,13 @@ def _is_conditional(values: Mapping[str, str]) -> bool:
 
 
 def _canonical(name: str, value: str) -> str:
-    """One spelling of each value: `256.0` and `1e2` are numbers that a pipeline may pass, `01.0` may be a class."""
+    """One spelling of each value: `256.0` and `1e2` are numbers that a pipeline may pass, `01.0` may be a class.
+
+    `gs://bucket/a` and `gs://bucket/a/` are one place, so they must give one key.
+    """
     kind = PARAMETERS[name].type if name in PARAMETERS else str
+    if name in PARAMETERS and PARAMETERS[name].is_uri:
+        return value.rstrip("/") or value
     if kind is bool:
         return value.capitalize()
     if kind is str or not _NUMBER.fullmatch(value):

@@ -1,10 +1,8 @@
 """Rows of the table of parameters that the pipeline does not expose: those of verbs and components alone."""
 
 from regan.gan.configuration import NOISES
-from regan.runs.parameter_row import Features, OneOf, Parameter, Real, Whole
+from regan.runs.parameter_row import MOST_STYLES, SEEDS, Features, OneOf, Parameter, Real, Whole
 from regan.runs.parameters import PARAMETERS
-
-_SEEDS = Whole(0, 2**32 - 1)
 
 _ROWS = (
     Parameter(
@@ -42,10 +40,13 @@ _ROWS = (
         "as possible.",
         allowed=Whole(0, 10**4),
     ),
-    Parameter("select_snapshot.seed", 0, "First latent seed.", allowed=_SEEDS),
+    Parameter("select_snapshot.seed", 0, "First latent seed.", allowed=SEEDS),
     Parameter("generate_images.label", "all", 'Class to generate; "all" = every class of the generator.'),
     Parameter(
-        "generate_images.truncation_cutoff", 0, "Number of coarse styles that psi truncates; 0 = all.", allowed=_SEEDS
+        "generate_images.truncation_cutoff",
+        0,
+        "Number of coarse styles that psi truncates; 0 = all.",
+        allowed=Whole(0, MOST_STYLES),
     ),
     Parameter(
         "generate_images.noise",
@@ -62,10 +63,10 @@ _ROWS = (
         "generate_images.mixing_cut",
         0,
         "Number of coarse styles that style mixing takes from `seeds`; 0 = no style mixing.",
-        allowed=Whole(0, 18),
+        allowed=Whole(0, MOST_STYLES),
     ),
     Parameter("train_classifier.checkpoint_name", "", "Subfolder of `checkpoint_uri`, for people; empty = none."),
-    Parameter("audit_images.seed", 0, "Seed of the random draws that make the sets equally large.", allowed=_SEEDS),
+    Parameter("audit_images.seed", 0, "Seed of the random draws that make the sets equally large.", allowed=SEEDS),
     Parameter(
         "compare_classifiers.run_key",
         "",

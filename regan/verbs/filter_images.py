@@ -84,7 +84,7 @@ def filter_images(
         confidence: Minimum probability of the image's own class under the rule "confidence", 0.5 to 1.
         per_class: Images of each class to keep, drawn at random from those that pass; 0 = as many as the rarer class
             has. More than there are is an error, because students are compared at equal numbers of images.
-        seed: Seed of classifier training, and of the choice of images among those that pass the filter.
+        seed: Seed of the classifiers' training and of the filter's draw of images.
 
     Returns:
         Path, number of images in total and per class, and the accepted share of each class.

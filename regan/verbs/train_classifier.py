@@ -75,14 +75,13 @@ def train_classifier(
         epochs: Maximum number of epochs.
         batch_size: Images per training step of a classifier.
         checkpoint_uri: Stable URI or mounted folder for checkpoints, from which training resumes after a preemption;
-            empty = beside the output, lost with the pod. Checkpoints are at `<checkpoint_uri>/<checkpoint_name>/<hash
-            of settings and images>`, so that several trainings can share a URI, and are kept when training is complete.
-            A local folder is used in place. With a URI (gs://, s3://), the state is downloaded first, and uploaded with
-            each checkpoint and on SIGTERM.
+            empty = stored next to the output and lost with the pod. Checkpoints are at
+            `<checkpoint_uri>/<checkpoint_name>/<hash of settings and images>`, so that several trainings can share a
+            URI, and are kept when training is complete. A local folder is used in place. With a URI (gs://, s3://),
+            the state is downloaded first, and uploaded with each checkpoint and on SIGTERM.
         checkpoint_name: Subfolder of `checkpoint_uri`, for people; empty = none.
         checkpoint_minutes: Maximum time between two checkpoints in minutes.
-        seed: Seed of classifier training, and of the choice of images among those that pass the filter. The same seed
-            on the same CPU gives the same bytes.
+        seed: Seed of the classifiers' training and of the filter's draw of images. The same seed on the same CPU gives the same bytes.
 
     Returns:
         Path, area under the ROC curve on validation images with the kept weights, epochs trained, decision threshold.

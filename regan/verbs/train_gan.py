@@ -86,9 +86,9 @@ def train_gan(
             grey. The discriminator is new unless the folder holds one, as after `import_nvidia`. Read only when
             training starts, not when it resumes.
         checkpoint_uri: Stable URI or mounted folder for checkpoints, from which training resumes after a preemption;
-            empty = beside the output, lost with the pod. Checkpoints are at `<checkpoint_uri>/<label>/<hash of
-            configuration, start_uri and images>`, so that several trainings can share a URI, and are kept when training
-            is complete. A local folder is used in place. With a URI (gs://, s3://), the state is downloaded first, and
+            empty = stored next to the output and lost with the pod. Checkpoints are at `<checkpoint_uri>/<label>/<hash
+            of configuration, start_uri and images>`, so that several trainings can share a URI, and are kept when
+            training is complete. A local folder is used in place. With a URI (gs://, s3://), the state is downloaded first, and
             uploaded with each checkpoint and on SIGTERM; TensorBoard with `checkpoint_uri` as its log folder shows all
             trainings below it.
         checkpoint_minutes: Maximum time between two checkpoints in minutes. One is also written with every snapshot.

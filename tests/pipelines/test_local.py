@@ -175,7 +175,8 @@ def test_the_end_tells_verdict_figures_and_release(tmp_path, monkeypatch, verdic
 
 def test_a_run_without_anything_new_says_so_and_leaves_the_report_where_it_is(tmp_path):
     step = Step("preflight", "preflight", 1, tmp_path / "log", time.monotonic(), ran=True, outputs={"go": "no"})
-    (tmp_path / "report-of-an-earlier-run.html").write_text("of the last verdict")
-    (line,) = _summary([step], tmp_path, {})
-    assert (tmp_path / "report.html").read_text() == "of the last verdict"
-    assert line.startswith("Nothing new: source and settings are those of the last verdict.")
+    (tmp_path / "report-of-an-earlier-run.html").write_text("of the previous verdict")
+    line, advice = _summary([step], tmp_path, {})
+    assert (tmp_path / "report.html").read_text() == "of the previous verdict"
+    assert line == "Nothing new: source and settings are those of the previous verdict."
+    assert advice.startswith("--set data_unchanged=run")

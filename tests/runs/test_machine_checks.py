@@ -41,7 +41,7 @@ def test_gpus_driver_and_cuda_are_read(nvidia_smi):
         driver="550.54.15",
         cuda="12.4",
     )
-    assert [check.ok for check in gpu_checks(found, 2)] == ["yes", "told", "yes", "told"]
+    assert [check.ok for check in gpu_checks(found, 2)] == ["yes", "info", "yes", "info"]
 
 
 def test_fewer_gpus_than_asked_for_fail(nvidia_smi):
@@ -68,7 +68,7 @@ def test_an_architecture_out_of_the_packages_range_is_told(capability, words):
     found = Gpus(names=("X",), memory=("1 MiB",), capabilities=(capability,), driver="550", cuda="12.4")
     check = gpu_checks(found, 1)[-1]
     assert words in check.found
-    assert check.ok == "told"
+    assert check.ok == "info"
 
 
 @pytest.mark.parametrize("script", ["echo 'No devices were found'; exit 6", "exit 0", "echo garbage", "kill -9 $$"])
@@ -105,7 +105,7 @@ def test_the_driver_of_a_google_node_is_found_outside_the_path(tmp_path, monkeyp
 
 
 def test_shared_memory_is_needed_with_a_gpu_alone(tmp_path):
-    assert shared_memory_check(False).ok == "told"
+    assert shared_memory_check(False).ok == "info"
     absent = shared_memory_check(True, tmp_path / "absent")
     assert (absent.ok, "cannot be read" in absent.found) == ("no", True)
     enough = shutil.disk_usage(tmp_path).total >= 2**30

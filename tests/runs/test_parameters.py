@@ -107,7 +107,7 @@ def test_a_row_is_one_plain_sentence_and_allows_its_own_default(name):
     assert ". " not in row.about.replace("e.g. ", "")
     if row.allowed and row.default != "":
         assert row.allowed.allows(str(row.default))
-    assert not row.is_uri or row.kind in (Kind.PLACE, Kind.TRAINING)
+    assert not row.is_uri or row.kind in (Kind.PLACEMENT, Kind.TRAINING)
 
 
 def test_every_stage_has_rows_and_every_row_a_stage():

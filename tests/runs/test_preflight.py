@@ -46,12 +46,18 @@ def test_a_run_that_can_begin_is_told_so_and_leaves_the_table(source, tmp_path, 
     assert found.checkpoint_uri.rpartition("/")[0] == f"{tmp_path}/state"
     names = {check["name"] for check in content["checks"]}
     assert {"source", "images", "GPU", "/dev/shm", "temporary disk", "disk of pipeline_root", "pipeline_root"} <= names
-    assert {"gpu_checkpoint_uri", "classifier weights", "bytes of the run", "last verdict", "data version"} <= names
+    assert {"gpu_checkpoint_uri", "classifier weights", "bytes of the run", "previous verdict", "data version"} <= names
     table = (found.path / "preflight.md").read_text()
     assert all(f"| {name} |" in table for name in names)
     assert "GPU hours of GAN training" in caplog.text
     step = last_step(found.path)
     assert (step.verb, step.settings["go"], step.counts) == ("preflight", "yes", {"images": 24})
+
+
+def test_a_source_that_is_named_among_the_settings_is_refused_and_not_written_to(source, tmp_path):
+    with pytest.raises(PreflightError, match="argument `source_uri`"):
+        look(source, tmp_path / "report", source_uri=str(source))
+    assert sorted(path.name for path in source.iterdir()) == ["benign", "malignant"]
 
 
 def test_nothing_that_it_leaves_names_a_file_of_the_source(source, tmp_path, caplog):

@@ -137,7 +137,7 @@ def test_what_is_not_named_has_its_default_but_no_place_is_assumed():
         "InceptionResNetV2",
         "True",
     )
-    assert {values[name] for name in SETTINGS if PARAMETERS[name].kind is Kind.PLACE} == {""}
+    assert {values[name] for name in SETTINGS if PARAMETERS[name].kind is Kind.PLACEMENT} == {""}
 
 
 def test_values_of_the_pipeline_are_spelled_as_its_lines_are():
@@ -180,3 +180,9 @@ def test_the_keys_of_the_reference_experiment_are_those_of_earlier_versions():
     # Computed before there was a table: an upgrade must not orphan the checkpoints of a run.
     assert training_key("v1", {}) == "cafa1f1a3293fff9"
     assert run_key("v1", {}, "0.1.0") == "696fc1f13ad89b13"
+
+
+def test_a_uri_with_and_without_a_slash_at_its_end_gives_one_key():
+    settings = [parse_settings(f"gan_start_uri=gs://b/a{end}\ndata_split_uri=/s{end}") for end in ("", "/")]
+    assert training_key("v1", settings[0]) == training_key("v1", settings[1])
+    assert run_key("v1", settings[0], "0.1.0") == run_key("v1", settings[1], "0.1.0")

@@ -14,6 +14,7 @@ from typing import Any
 from regan.common.errors import CorruptFileError
 from regan.common.text import one_line
 from regan.preparation.listing import SourceListing
+from regan.preparation.split import LEAST_TO_SPLIT, LEAST_TO_TEST, default_test_share
 from regan.report.previous_verdict import VERDICT
 from regan.runs.checks import Check
 from regan.runs.costs import rounded_bytes
@@ -65,8 +66,8 @@ def source_checks(source_uri: str, plan: Plan | None) -> SourceFound:
         advice = "Set negative_class and positive_class to the folders of the source."
         return SourceFound([*checks, Check("images", one_line(str(error)), expected, "no", advice)], listing.version)
     if counts is None:
-        told = Check("images", "an archive at a URI: prepare_images counts them")
-        return SourceFound([*checks, told], listing.version)
+        uncounted = Check("images", "an archive at a URI: prepare_images counts them")
+        return SourceFound([*checks, uncounted], listing.version)
     return SourceFound([*checks, _count_check(counts, plan)], listing.version, sum(counts.values()))
 
 
@@ -98,7 +99,7 @@ def write_check(name: str, uri: str) -> Check:
         advice = f"Check {name}, and that the service account may list, read, write and delete there."
         return Check(name, f"{uri}: {_reason(error)}", expected, "no", advice)
     if not same:
-        return Check(name, f"{uri}: other bytes came back", expected, "no", "Try again.")
+        return Check(name, f"{uri}: the bytes read differ from those written", expected, "no", "Try again.")
     return Check(name, "written and read back", expected, "yes", detail=uri)
 
 
@@ -109,7 +110,7 @@ def _reason(error: Exception) -> str:
     return one_line(str(error))
 
 
-def last_verdict(report_uri: str) -> dict[str, Any]:
+def previous_verdict(report_uri: str) -> dict[str, Any]:
     """The verdict of the last run at `report_uri`; empty where there is none.
 
     Raises:
@@ -134,11 +135,12 @@ def last_verdict(report_uri: str) -> dict[str, Any]:
 
 
 def _count_check(counts: dict[str, int], plan: Plan) -> Check:
-    least = plan.test_per_class + 2
+    least = plan.test_per_class + LEAST_TO_SPLIT - LEAST_TO_TEST
     found = ", ".join(f"{label} {count:,}" for label, count in counts.items())
     expected = f"{least:,} or more of each class: {plan.test_per_class:,} to test, and more to train and validate"
     rarer = min(counts.values())
-    advice = f"Set test_per_class to {rarer // 4} or less, or add images." if rarer >= 8 else "Add images."
+    largest = default_test_share(rarer)
+    advice = f"Set test_per_class to {largest} or less, or add images." if largest else "Add images."
     return Check.from_result("images", found, expected, rarer >= least, advice)
 
 
@@ -155,7 +157,7 @@ def _is_probed(place: str) -> bool:
                 fetch(place, read)
                 if (read / "probe").read_bytes() == content:
                     return True
-            except ValueError:  # half of another's probe
+            except ValueError:  # the probe of another run's preflight, half written
                 if attempt == _ATTEMPTS - 1:
                     raise
         time.sleep(random.uniform(0.1, 0.5) * (attempt + 1))

@@ -3,8 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from regan.runs.address_checks import PROBE, last_verdict, source_checks, write_check
 from regan.runs.settings import settings_checks
+from regan.runs.uri_checks import PROBE, previous_verdict, source_checks, write_check
 from regan.storage import list_files, push_latest
 from tests.servers.proxy import Fault
 
@@ -54,17 +54,17 @@ def test_an_address_that_may_only_be_read_fails_with_what_to_do(s3, s3_proxy):
 
 
 def test_a_store_that_gives_back_other_bytes_fails(s3, s3_proxy, monkeypatch):
-    monkeypatch.setattr("regan.runs.address_checks._ATTEMPTS", 1)
+    monkeypatch.setattr("regan.runs.uri_checks._ATTEMPTS", 1)
     s3_proxy.plan = lambda request: Fault(flip=True) if request.method == "GET" and "probe" in request.path else None
     assert write_check("report_uri", f"{s3}/report").ok == "no"
 
 
 def test_a_store_that_says_yes_and_keeps_the_old_bytes_fails(s3, s3_proxy, monkeypatch):
-    monkeypatch.setattr("regan.runs.address_checks._ATTEMPTS", 1)
+    monkeypatch.setattr("regan.runs.uri_checks._ATTEMPTS", 1)
     assert write_check("report_uri", f"{s3}/report").ok == "yes"
     s3_proxy.plan = lambda request: Fault(status=200) if request.method == "PUT" else None
     check = write_check("report_uri", f"{s3}/report")
-    assert (check.ok, "other bytes came back" in check.found) == ("no", True)
+    assert (check.ok, "differ from those written" in check.found) == ("no", True)
 
 
 def test_no_bucket_and_a_file_in_the_way_fail(s3, tmp_path):
@@ -75,7 +75,7 @@ def test_no_bucket_and_a_file_in_the_way_fail(s3, tmp_path):
 
 @pytest.mark.parametrize("uri", ["minio://mlpipeline/v2/artifacts", "s3://bucket/root?region=x", "http://host/x"])
 def test_what_only_the_launcher_can_reach_is_told_and_not_failed(uri):
-    assert write_check("pipeline_root", uri).ok == "told"
+    assert write_check("pipeline_root", uri).ok == "info"
 
 
 @pytest.mark.parametrize("uri", ["ftp://host/x", "minio://mlpipeline/x"])
@@ -106,12 +106,12 @@ def kept(tmp_path, content):
     return str(tmp_path / "kept")
 
 
-def test_the_last_verdict_is_read_where_there_is_one(tmp_path):
-    assert last_verdict(str(tmp_path / "nothing")) == {}
-    assert last_verdict(kept(tmp_path, json.dumps({"run_key": "abc"}))) == {"run_key": "abc"}
+def test_the_previous_verdict_is_read_where_there_is_one(tmp_path):
+    assert previous_verdict(str(tmp_path / "nothing")) == {}
+    assert previous_verdict(kept(tmp_path, json.dumps({"run_key": "abc"}))) == {"run_key": "abc"}
 
 
 @pytest.mark.parametrize("content", ["[1]", "{", "[" * 100_000, json.dumps({"a": "x" * 1_000_000})])
 def test_what_is_no_verdict_is_refused(tmp_path, content):
     with pytest.raises(ValueError, match=r"verdict\.json"):
-        last_verdict(kept(tmp_path, content))
+        previous_verdict(kept(tmp_path, content))
