@@ -98,7 +98,7 @@ def test_another_kind_of_model_is_refused_and_nothing_stays(generator, work):
     folder = generator()
     model = json.loads((folder / "model.json").read_text())
     (folder / "model.json").write_text(json.dumps({**model, "kind": "classifier"}))
-    with pytest.raises(ValueError, match="kind generator"):
+    with pytest.raises(ValueError, match="is not a generator"):
         load_initial_weights(str(folder), "all", work, begun=False)
     assert list(work.iterdir()) == []
 

@@ -391,7 +391,7 @@ def test_a_certificate_of_the_houses_own_is_taken_when_it_is_named(send, tmp_pat
         (["--set", "gan_kmig=1"], "Did you mean gan_kimg?"),
         (["--set", "gan_kimg=long"], "--set gan_kimg expects a finite number. Received 'long'."),
         (["--set", "gan_kimg"], "is not NAME=VALUE"),
-        (["--set", "source_uri=gs://b/x"], "is set by --source"),
+        (["--set", "source_uri=gs://b/x"], "cannot be set by --set. Use --source"),
         (["--classes", "benign"], "is not two names"),
         (["--source", "breast"], "--source 'breast' is not a gs:// or s3:// URI"),
         (["--endpoint", ""], "No server is set. Use --endpoint"),

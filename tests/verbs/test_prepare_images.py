@@ -285,7 +285,7 @@ def test_too_few_images_for_any_test_are_counted(folder, prepare, tmp_path):
         ({"size": 100}, "power of two"),
         ({"channels": 2}, r"1 \(grey\) or 3"),
         ({"test_per_class": 0}, "2 or more"),
-        ({"test_per_class": 1}, r"2 or more.*Received test_per_class=1\. Use `test_per_class=2`"),
+        ({"test_per_class": 1}, r"test_per_class=1 is too small.*Use 2 or more"),
         ({"validation_fraction": 0.0}, "above 0 and below 1"),
         ({"validation_fraction": 1.0}, "above 0 and below 1"),
         ({"seed": -1}, "0 or more"),

@@ -196,8 +196,8 @@ def test_one_class_is_learnt_alone_and_the_output_appears_when_all_is_done(label
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"label": "x"}, "b, m.*'x'"),
-        ({"keep_snapshots": 1}, "`keep_snapshots` must be at least 2. Received keep_snapshots=1"),
+        ({"label": "x"}, "no class 'x'. Set `label` to one of its classes: b, m"),
+        ({"keep_snapshots": 1}, "keep_snapshots=1 is too small: use 2 or more"),
         ({"checkpoint_uri": "ftp://host/work"}, "Unsupported URI ftp://host/work: use"),
         ({"checkpoint_minutes": 0.0}, "`checkpoint_minutes` must be more than 0"),
         ({"preset": "huge"}, "one of demo, config-e, config-f.*'huge'"),
@@ -247,7 +247,7 @@ def test_a_torn_checkpoint_is_left_aside_for_the_one_before(finished, tmp_path, 
     newest = checkpoints(finished.copied)[-1]
     newest.write_bytes(newest.read_bytes()[:-100])
     again = regan.train_gan(finished.images, tmp_path / "run", preset="tiny", checkpoint_uri=uri)
-    assert f"{newest.name} is damaged" in caplog.text
+    assert f"{newest.name} is corrupt" in caplog.text
     assert resumed_at() == 0.208
     assert hashes(again.path) == hashes(finished.trained.path)
     assert log_lines(again.path, timed=False) == log_lines(finished.trained.path, timed=False)
