@@ -1,7 +1,6 @@
 """Figures of a finished local run, kept in its folder as `run.json`: results, time, memory."""
 
 import json
-import resource
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -41,7 +40,7 @@ def write_run_record(output: Path, steps: Sequence[Step], endpoint: str, seconds
         **difference,
         "sentence": compared["sentence"],
     }
-    (output / FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    (output / FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8", newline="\n")
 
 
 def time_estimate(preflight: Step) -> Mapping[str, Any]:
@@ -52,11 +51,15 @@ def time_estimate(preflight: Step) -> Mapping[str, Any]:
 
 def peak_memory() -> int:
     """Bytes of the largest process that this one has started and that has ended."""
+    import resource  # not on Windows, where a local run is refused before this is called
+
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit
 
 
 def cpu_seconds() -> float:
     """CPU time of this process and of those that it has started and that have ended."""
+    import resource
+
     usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)

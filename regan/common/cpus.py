@@ -65,7 +65,7 @@ def _folders(mount: Path, membership: Path) -> Iterator[Path]:
     Inside a container the path may be that of the host, of which only the root is mounted: it comes last.
     """
     try:
-        lines = membership.read_text().splitlines()
+        lines = membership.read_text(encoding="utf-8").splitlines()
     except OSError:
         return
     for line in lines:
@@ -82,9 +82,11 @@ def _folders(mount: Path, membership: Path) -> Iterator[Path]:
 def _limit(folder: Path) -> float | None:
     try:
         if (folder / "cpu.max").is_file():
-            quota, period = (folder / "cpu.max").read_text().split()
+            quota, period = (folder / "cpu.max").read_text(encoding="utf-8").split()
         else:
-            quota, period = ((folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+            quota, period = (
+                (folder / f"cpu.cfs_{name}_us").read_text(encoding="utf-8") for name in ("quota", "period")
+            )
         limit = int(quota) / int(period)
     except (OSError, ValueError, ZeroDivisionError):  # no such file, or "max"
         return None
