@@ -195,7 +195,7 @@ def split_figures(before: SavedSplit, after: SavedSplit, match: SplitMatch) -> d
         "num_known": match.num_known,
         "num_new": len(after.images) - len(before.images),
         "num_gone": match.num_gone,
-        "num_refused_by_kept_split": len(match.refused),
+        "num_refused_by_saved_split": len(match.refused),
     }
 
 

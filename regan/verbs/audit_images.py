@@ -221,17 +221,17 @@ def _write_history(
     seconds: float,
 ) -> None:
     from regan.artifacts.entries import NEAREST_REAL, NEAREST_SYNTHETIC, AuditImagesEntry
-    from regan.artifacts.entry import names_of, write_entry
+    from regan.artifacts.entry import keys_of, write_entry
     from regan.artifacts.rows import AuditRow
 
-    own = {name: figures[name] for name in names_of(AuditImagesEntry, "figures")}
+    own = keys_of(AuditImagesEntry, "figures")
     entry = AuditImagesEntry(
         **settings,
         num_synthetic=len(sets.synthetic),
         num_train=len(sets.train),
         num_validation=len(sets.validation),
-        **own,
-        measures={name: value for name, value in figures.items() if name not in own},
+        **{name: figures[key] for name, key in own.items()},
+        measures={key: value for key, value in figures.items() if key not in own.values()},
         audit=tuple(AuditRow(**asdict(row)) for row in found.rows),
     )
     pairs = found.closest(_NUM_PAIRS)

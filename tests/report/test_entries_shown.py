@@ -18,7 +18,7 @@ from tests.report.test_previous_verdict import LAST, with_last
 # What the pages show besides the list of steps, which shows all settings, counts and figures as they are.
 SHOWN = {
     "prepare_images": "num_refused num_duplicates num_label_conflicts split refusal_reasons refused groups "
-    "split_version num_known num_new num_gone num_refused_by_kept_split",
+    "split_version num_known num_new num_gone num_refused_by_saved_split",
     "train_gan": "label preset kimg images_per_second num_parameters_generator num_parameters_discriminator "
     "generator_loss discriminator_loss r1 path_length real_sign fake_sign",
     "select_snapshot": "extractor labels kimg floor_kernel_distance floor_frechet_distance frechet_distance_at_floor "
@@ -31,7 +31,7 @@ SHOWN = {
     "audit_images": "extractor verdict held_out num_compared num_memorised share_memorised audit",
     "compare_classifiers": "endpoint margin verdict sentence unit positive_class negative_class notes num_images "
     "num_positive num_negative num_units difference lower upper tests differences measures confusion test_set run_key "
-    "data_version last_verdict",
+    "data_version previous_verdict",
     "publish_images": "num_copies_left_out",
     "import_nvidia": "",
     "preflight": "",
