@@ -7,7 +7,7 @@ of a field says in which part of the step it stands (`Setting[str]`, `Figure[flo
 
 import logging
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -165,8 +165,7 @@ def as_record(record: Any) -> dict[str, Any]:
     return {_key(one.name): _as_json(getattr(record, one.name)) for one in fields(record)}
 
 
-@cache
-def _places(kind: type[Entry]) -> dict[str, tuple[Any, Place]]:
+def _read_places(kind: Any) -> dict[str, tuple[Any, Place]]:
     """Field -> its type and its place."""
     found = {}
     for name, hint in get_type_hints(kind, include_extras=True).items():
@@ -174,6 +173,10 @@ def _places(kind: type[Entry]) -> dict[str, tuple[Any, Place]]:
             plain, place = get_args(hint)
             found[name] = (plain, Place(place.part, place.key or _key(name), place.rest))
     return found
+
+
+# The annotation is for mypy, which takes the type of a dataclass for not hashable.
+_places: Callable[[Any], dict[str, tuple[Any, Place]]] = cache(_read_places)
 
 
 @cache

@@ -52,9 +52,10 @@ class VerdictRecord:
     @classmethod
     def of(cls, comparison: CompareClassifiersEntry, *, date: str, regan: str) -> "VerdictRecord":
         """The record of a comparison."""
-        own = {one.name: getattr(comparison, one.name) for one in fields(cls) if one.name not in ("date", "regan")}
+        names = [one.name for one in fields(cls) if one.name not in ("date", "regan")]
         # A comparison of bare folders has no run key and no data version, and the record has empty ones.
-        return cls(**{name: "" if value is None else value for name, value in own.items()}, date=date, regan=regan)
+        own: dict[str, Any] = {name: "" if (value := getattr(comparison, name)) is None else value for name in names}
+        return cls(**own, date=date, regan=regan)
 
 
 def test_set_name(sha256: Iterable[str]) -> str:
@@ -118,11 +119,9 @@ def read_verdict(folder: Path, run_key: str) -> VerdictRecord | None:
             found = found["before"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptFileError(f"{VERDICT} is not a verdict of format {FORMAT}: {error}") from error
-    return (
-        None
-        if found is None
-        else read_record(VerdictRecord, found, f"{VERDICT} is not a verdict of format {FORMAT}: it")
-    )
+    if found is None:
+        return None
+    return read_record(VerdictRecord, found, f"{VERDICT} is not a verdict of format {FORMAT}: it")
 
 
 def previous_verdict(lineage: Lineage) -> dict[str, Any] | None:
