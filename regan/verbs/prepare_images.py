@@ -178,9 +178,8 @@ def _write_split(
     *,
     once_more: bool = True,
 ) -> _Split:
-    from regan.common.errors import ConflictError
-
     """Split, write the sets and their history, and push the split; try again once if another run pushed in between."""
+    from regan.common.errors import ConflictError
     from regan.preparation.saved_split import push_split
 
     made = _split(found, settings, places["split_uri"])
