@@ -20,6 +20,7 @@ from regan.common.errors import CorruptFileError
 from regan.common.text import is_number
 
 _LOG = logging.getLogger("regan")
+# Where fields may stand in a step; pictures and time are arguments of `write_entry` instead.
 _PARTS = ("settings", "counts", "figures", "curves", "tables", "private_tables")
 
 
@@ -135,6 +136,7 @@ def write_entry(
         value = getattr(entry, name)
         if place.rest:
             parts[place.part] |= value
+        # Not written at all: a reader cannot confuse what was not measured with a null.
         elif value is not None:
             parts[place.part][place.key] = _as_json(value)
     pictures: Any = {"thumbnails": thumbnails, "private_thumbnails": private_thumbnails}
@@ -210,6 +212,7 @@ def _value(found: Any, hint: Any, subject: str, where: str) -> Any:
     if get_origin(hint) in (Union, types.UnionType):
         if found is None and type(None) in get_args(hint):
             return None
+        # Unions here are all `X | None`.
         hint = next(one for one in get_args(hint) if one is not type(None))
     if is_dataclass(hint):
         return _record(hint, found, subject, where)
@@ -223,8 +226,10 @@ def _value(found: Any, hint: Any, subject: str, where: str) -> Any:
 def _fits(found: Any, kind: Any) -> bool:
     if kind is Any:
         return found is not None
+    # JSON does not tell 3 from 3.0, and NaN cannot be shown or compared.
     if kind is float:
         return is_number(found)
+    # `isinstance(True, int)` holds in Python, and no count is `True`.
     return isinstance(found, kind) and (kind is not int or is_number(found))
 
 

@@ -154,6 +154,7 @@ def _require_disjoint(sets: _Sets) -> None:
             f"Validation images overlap with training images ({len(leaked)} of {len(sets.validation)} images, such as "
             f"{leaked[0].name}): the audit needs held-out images. Prepare the images again."
         )
+    # Without all of them the audit would pass a copy of an image that it was not given.
     missing = {sha256 for sha256, _ in sets.synthetic.training_index()} - trained
     missing -= {row.sha256 for row in sets.validation.rows}
     if missing:
@@ -168,6 +169,7 @@ def _figures(found: "Audit") -> dict[str, Any]:
     figures: dict[str, Any] = {row.measure: row.value for row in found.rows}
     figures |= {f"floor_{row.measure}": row.floor for row in found.rows if row.floor is not None}
     figures["kernel_distance_standard_error"] = found.kernel_standard_error
+    # An `int`, since JSON has no NumPy numbers.
     figures["num_memorised"] = int(found.memorised.sum())
     return figures
 

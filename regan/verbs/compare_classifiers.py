@@ -220,6 +220,7 @@ def _require_different(folders: Mapping[str, Path]) -> None:
 
 def _require_one_threshold(role: str, predictions: "Predictions") -> None:
     called, cleared = predictions.probability[predictions.predicted], predictions.probability[~predictions.predicted]
+    # The verdict's sensitivity is at one threshold; predictions that were changed by hand may follow none.
     if called.size and cleared.size and called.min() <= cleared.max():
         raise WrongArtifactError(
             f"The {role} predictions do not follow one threshold: an image with probability {called.min():.6g} is "
@@ -263,6 +264,7 @@ def _compare_all(
 ) -> list[_Compared]:
     from regan.statistics.comparison import compare_predictions
 
+    # The first pair gives the verdict; the others are exploratory.
     pairs = [("candidate", "reference"), ("candidate", "control"), ("control", "reference")]
     return [
         (

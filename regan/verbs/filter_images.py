@@ -182,6 +182,7 @@ def _unique(sets: "dict[str, list[ImageSet]]") -> "dict[str, np.ndarray]":
     from regan.classifier.filtering import mark_first_occurrences
 
     hashes = {label: [row.sha256 for s in parts for row in s.rows] for label, parts in sets.items()}
+    # An image that both classes have teaches nothing about their difference.
     in_both = frozenset.intersection(*(frozenset(values) for values in hashes.values()))
     return {label: mark_first_occurrences(values, in_both) for label, values in hashes.items()}
 
@@ -223,6 +224,7 @@ def _candidates(
 
     from regan.classifier.filtering import sample_accepted
 
+    # One generator for both classes, negative first: the order of drawing is part of the result.
     random = np.random.default_rng(seed)
     candidates = []
     for label in sets:

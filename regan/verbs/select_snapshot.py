@@ -176,6 +176,7 @@ def _measure_all(
 
             row, synthetic = measure(generated)
             rows.append({"kimg": generator.kimg} | row)
+            # Of equal distances the later snapshot wins: it has trained longer.
             if rows[-1]["kernel_distance"] <= rows[best]["kernel_distance"]:
                 best, kept = len(rows) - 1, synthetic
     return rows, best, kept
@@ -193,6 +194,7 @@ def _floor(real: "Features", synthetic: "Features", seed: int) -> dict[str, floa
     for split in range(_NUM_SPLITS):
         for label, values in real.items():
             first, second = random_halves(values, seed=seed + split)
+            # As many as the second half: the Fréchet distance grows as images get fewer.
             other = random_halves(synthetic[label], seed=seed + split)[0][: len(second)]
             moments = Moments.from_features(first)
             kernel.append(polynomial_mmd(first, second))

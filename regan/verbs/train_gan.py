@@ -144,6 +144,7 @@ def train_gan(
         **{name: value for name, value in {"batch_size": batch_size, "r1_gamma": r1_gamma}.items() if value},
     )
     training_index = {(row.sha256, row.group) for row in rows} | source.training_index()
+    # Left out where empty: the hash of a run from random weights does not depend on this parameter.
     own = {"start_uri": start_uri} if start_uri else {}
     identity = identity_hash(verb="train_gan", configuration=config.hash(), images=contents_hash(rows), **own)
     files = StateFiles(fixed=("snapshots", "start"), growing=("log.jsonl", "tensorboard"), tensorboard="tensorboard")
