@@ -116,6 +116,7 @@ def prepare(settings: Settings, checked: Checked) -> Prepared:
         mask_pattern=settings.data_mask_pattern,
         seed=settings.data_seed,
         split_uri=settings.data_split_uri,
+        # Takes no part in the work: a changed source must change the cache key, and the URI alone does not.
         data_version=checked.data_version,
     )
     outputs = on_cpu(task).outputs
@@ -263,6 +264,7 @@ def draw_control(
     detail: str,
 ) -> PipelineChannel:
     """Draw as many synthetic images as `agreed` kept, unfiltered: the control's."""
+    # As many as the student has, or the control would differ in more than the filter.
     rule = {"rule": "none", "per_class": agreed.outputs["per_class"]}
     return _filter(settings, generated, teacher, "draw control", detail, **rule).outputs["images"]
 
@@ -345,6 +347,7 @@ def publish(
         **dict(zip(("generator", "generator_positive"), generators)),
         generator_uri=settings.gan_start_uri,
         release_uri=settings.report_release_uri,
+        # Named for the run and its round, so that a retried task replaces its own release and no other one.
         release_name="-".join(filter(None, (str(checked.run_key), detail))),
         title=settings.report_title,
         **({"report_uri": settings.report_uri, "run_key": checked.run_key} if is_last else {}),

@@ -10,7 +10,7 @@ from typing import Any
 
 import regan
 from regan.artifacts.output_folder import exit_on_sigterm
-from regan.common.errors import ReganError, with_code
+from regan.common.errors import with_code
 
 _COMMANDS = (*regan.VERBS, "phantom", "preflight", "explain_run", "import_nvidia")
 
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _log_on_stderr(), exit_on_sigterm():
             result = getattr(regan, verb)(**settings)
-    except (ReganError, ValueError, OSError, RuntimeError, ImportError) as error:
+    except (ValueError, OSError, RuntimeError, ImportError) as error:
         if debug:
             raise
         sys.stderr.write(f"regan {verb}: {with_code(error)}\n")

@@ -82,7 +82,7 @@ class PrepareImagesEntry(Entry):
     num_known: Figure[int | None] = None
     num_new: Figure[int | None] = None
     num_gone: Figure[int | None] = None
-    num_refused_by_kept_split: Figure[int | None] = None
+    num_refused_by_saved_split: Annotated[int | None, Place("figures", "num_refused_by_kept_split")] = None  # old key
 
 
 @dataclass(frozen=True)
@@ -279,7 +279,7 @@ class CompareClassifiersEntry(Entry):
     test_set: Setting[str | None] = None
     run_key: Setting[str | None] = None
     data_version: Setting[str | None] = None
-    last_verdict: Setting[Mapping[str, Any] | None] = None  # empty where none was kept
+    previous_verdict: Annotated[Mapping[str, Any] | None, Place("settings", "last_verdict")] = None  # {}: there is none
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ of a field says in which part of the step it stands (`Setting[str]`, `Figure[flo
 (`Figure[float | None]`). Keys that no field has are ignored: later versions of regan may write more.
 """
 
+import logging
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,8 @@ from regan.artifacts.history import Step, write_step
 from regan.common.errors import CorruptFileError
 from regan.common.text import is_number
 
+_LOG = logging.getLogger("regan")
+# Where fields may stand in a step; pictures and time are arguments of `write_entry` instead.
 _PARTS = ("settings", "counts", "figures", "curves", "tables", "private_tables")
 
 
@@ -79,18 +82,43 @@ class Entry:
             ValueError: The step is another verb's.
             CorruptFileError: A field that every version of regan writes is missing, or has another type.
         """
+        return cls(**{name: cls.field(step, name) for name in _places(cls)})
+
+    @classmethod
+    def of_or_none(cls, step: Step) -> Self | None:
+        """Read the entry of a step; None with a warning in the log if it cannot be read.
+
+        For what only illustrates: the report is written last, and an odd figure must not end a run of days.
+
+        Raises:
+            ValueError: The step is another verb's.
+        """
+        try:
+            return cls.of(step)
+        except CorruptFileError as error:
+            _LOG.warning("The report leaves out what cannot be read. %s", error)
+            return None
+
+    @classmethod
+    def field(cls, step: Step, name: str) -> Any:
+        """Read one field of the entry of a step, whatever the others are.
+
+        Args:
+            step: The step.
+            name: Name of the field.
+
+        Raises:
+            ValueError: The step is another verb's.
+            CorruptFileError: The field is missing, or has another type.
+        """
         if step.verb != cls.verb:
             raise ValueError(f"{cls.__name__} reads steps of {cls.verb}. Received {step.id}.")
-        places, values = _places(cls), {}
-        for name, (hint, place) in places.items():
-            part = getattr(step, place.part)
-            where = f"{place.part}.{place.key}"
-            if place.rest:
-                own = {other.key for _, other in places.values() if other.part == place.part}
-                values[name] = {key: value for key, value in part.items() if key not in own}
-            else:
-                values[name] = _value(part.get(place.key), hint, f"step {step.id}", where)
-        return cls(**values)
+        hint, place = _places(cls)[name]
+        part = getattr(step, place.part)
+        if place.rest:
+            own = keys_of(cls, place.part).values()
+            return {key: value for key, value in part.items() if key not in own}
+        return _value(part.get(place.key), hint, f"Step {step.id} of the history", f"{place.part}.{place.key}")
 
 
 def write_entry(
@@ -108,29 +136,30 @@ def write_entry(
         value = getattr(entry, name)
         if place.rest:
             parts[place.part] |= value
+        # Not written at all: a reader cannot confuse what was not measured with a null.
         elif value is not None:
             parts[place.part][place.key] = _as_json(value)
     pictures: Any = {"thumbnails": thumbnails, "private_thumbnails": private_thumbnails}
     return write_step(folder, entry.verb, inputs, seconds=seconds, **pictures, **parts)
 
 
-def read_record(kind: type[T], found: Mapping[str, Any], name: str) -> T:
+def read_record(kind: type[T], found: Mapping[str, Any], subject: str) -> T:
     """Read a dataclass of plain values from a JSON object.
 
     Args:
         kind: The dataclass.
         found: The object.
-        name: What it is called in an error.
+        subject: Subject of the error's sentence, such as "verdict.json"; "has no lower." follows it.
 
     Raises:
         CorruptFileError: A field is missing or has another type.
     """
-    return _record(kind, found, name, "")
+    return _record(kind, found, subject, "")
 
 
-def names_of(kind: type[Entry], part: str) -> tuple[str, ...]:
-    """Names of the fields of an entry that stand in one part of a step, without one that takes the rest."""
-    return tuple(name for name, (_, place) in _places(kind).items() if place.part == part and not place.rest)
+def keys_of(kind: type[Entry], part: str) -> dict[str, str]:
+    """Field -> key of an entry in one part of a step, without a field that takes the rest."""
+    return {name: place.key for name, (_, place) in _places(kind).items() if place.part == part and not place.rest}
 
 
 def as_record(record: Any) -> dict[str, Any]:
@@ -138,7 +167,7 @@ def as_record(record: Any) -> dict[str, Any]:
     return {_key(one.name): _as_json(getattr(record, one.name)) for one in fields(record)}
 
 
-def _places(kind: type[Entry]) -> dict[str, tuple[Any, Place]]:
+def _read_places(kind: Any) -> dict[str, tuple[Any, Place]]:
     """Field -> its type and its place."""
     found = {}
     for name, hint in get_type_hints(kind, include_extras=True).items():
@@ -146,6 +175,10 @@ def _places(kind: type[Entry]) -> dict[str, tuple[Any, Place]]:
             plain, place = get_args(hint)
             found[name] = (plain, Place(place.part, place.key or _key(name), place.rest))
     return found
+
+
+# The annotation is for mypy, which takes the type of a dataclass for not hashable.
+_places: Callable[[Any], dict[str, tuple[Any, Place]]] = cache(_read_places)
 
 
 @cache
@@ -163,43 +196,48 @@ def _as_json(value: Any) -> Any:
     return [_as_json(item) for item in value] if isinstance(value, tuple) else value
 
 
-def _record(kind: Any, found: Any, name: str, where: str) -> Any:
+def _record(kind: Any, found: Any, subject: str, where: str) -> Any:
     if not isinstance(found, Mapping):
-        raise _unreadable(name, where, found)
+        raise _unreadable(subject, where, found)
     return kind(
         **{
-            field: _value(found.get(_key(field)), hint, name, f"{where}.{_key(field)}".lstrip("."))
+            field: _value(found.get(_key(field)), hint, subject, f"{where}.{_key(field)}".lstrip("."))
             for field, hint in _hints(kind).items()
         }
     )
 
 
-def _value(found: Any, hint: Any, name: str, where: str) -> Any:
+def _value(found: Any, hint: Any, subject: str, where: str) -> Any:
     """The value as the type of the field says; numbers stay as they are, since the report shows `3` and `3.0` apart."""
     if get_origin(hint) in (Union, types.UnionType):
         if found is None and type(None) in get_args(hint):
             return None
+        # Unions here are all `X | None`.
         hint = next(one for one in get_args(hint) if one is not type(None))
     if is_dataclass(hint):
-        return _record(hint, found, name, where)
+        return _record(hint, found, subject, where)
     if get_origin(hint) is tuple and isinstance(found, list | tuple):
-        return tuple(_value(item, get_args(hint)[0], name, f"{where}[{place}]") for place, item in enumerate(found))
+        return tuple(_value(item, get_args(hint)[0], subject, f"{where}[{place}]") for place, item in enumerate(found))
     if not _fits(found, get_origin(hint) or hint):
-        raise _unreadable(name, where, found)
+        raise _unreadable(subject, where, found)
     return found
 
 
 def _fits(found: Any, kind: Any) -> bool:
     if kind is Any:
         return found is not None
+    # JSON does not tell 3 from 3.0, and NaN cannot be shown or compared.
     if kind is float:
         return is_number(found)
+    # `isinstance(True, int)` holds in Python, and no count is `True`.
     return isinstance(found, kind) and (kind is not int or is_number(found))
 
 
-def _unreadable(name: str, where: str, found: Any) -> CorruptFileError:
-    what = f"has no {where}" if found is None else f"has {where} of another type: {str(found)[:80]!r}"
+def _unreadable(subject: str, where: str, found: Any) -> CorruptFileError:
+    if not where:
+        what = f"is of another type: {str(found)[:80]!r}"
+    else:
+        what = f"has no {where}" if found is None else f"has {where} of another type: {str(found)[:80]!r}"
     return CorruptFileError(
-        f"The history cannot be read: {name} {what}. It was changed, or written by another version of regan. Run the "
-        "step again."
+        f"{subject} {what}. It was changed, or written by another version of regan: run the step that wrote it again."
     )

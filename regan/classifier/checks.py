@@ -16,6 +16,7 @@ def index_of(rows: Iterable[ImageRow]) -> Index:
 def images_in_index(rows: Iterable[ImageRow], index: Index) -> list[ImageRow]:
     """Return the images whose pixel hash or group is in an index. An empty group counts as no group."""
     hashes = {sha256 for sha256, _ in index}
+    # Synthetic images and foreign sets have no groups, and would all be in the empty one.
     groups = {group for _, group in index} - {""}
     return [row for row in rows if row.sha256 in hashes or row.group in groups]
 

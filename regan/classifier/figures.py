@@ -91,6 +91,7 @@ def measure(probabilities: ArrayLike, positive: ArrayLike, threshold: float) -> 
         raise TooFewImagesError(
             f"A class has no images. Received {truth.sum()} positive and {(~truth).sum()} negative ones."
         )
+    # At the threshold counts as positive, in `youden_threshold` and in the predictions alike.
     called = scores >= threshold
     true_positive, true_negative = int((called & truth).sum()), int((~called & ~truth).sum())
     num_positive, num_negative = int(truth.sum()), int((~truth).sum())

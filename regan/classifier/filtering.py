@@ -28,6 +28,7 @@ def accept(
         SettingError: There is no such rule.
     """
     if rule == AGREEMENT:
+        # At the teacher's own threshold, since that is how it classifies test images.
         return (probabilities >= threshold) == positive
     if rule == CONFIDENCE:
         return (probabilities if positive else 1 - probabilities) >= confidence

@@ -71,6 +71,7 @@ def new_network(images: ImageSet, recipe: Recipe, *, backbone: str, weights: str
         MissingWeightsError: The weights cannot be found or downloaded.
     """
     require_weights(weights, backbone)
+    # Before any layer is built: layers draw their weights from the seed of the process.
     keras.utils.set_random_seed(seed)
     configuration = Configuration(backbone, images.size, images.channels, recipe.scaling)
     if backbone == SMALL:
@@ -109,6 +110,7 @@ def network_from_classifier(
             f"recipe has {recipe.scaling!r}. Use the recipe that trained it."
         )
     require_kind_of_model(images, "images", classifier.size, classifier.channels, classifier.classes)
+    # Licences follow the weights: what the first round started from still holds for a later one.
     origin = read_model(start, "classifier")["first_weights"]
     return InitialNetwork(classifier.configuration, classifier.network, recipe.tuning_rate, origin)
 

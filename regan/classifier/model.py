@@ -66,6 +66,7 @@ def build_backbone(configuration: Configuration) -> keras.Model:
         SettingError: The network cannot take images of this size.
     """
     constructor = getattr(keras.applications, configuration.backbone)
+    # Always three channels: pretrained filters expect RGB, and grey images are repeated in front of them.
     shape = (configuration.size, configuration.size, 3)
     try:
         whole = constructor(include_top=False, weights=None, input_shape=shape)
@@ -155,6 +156,7 @@ def set_network_weights(network: keras.Model, weights: Mapping[str, np.ndarray])
     Raises:
         CorruptFileError: Names or shapes differ from those of the network.
     """
+    # Compared before the first assignment, so that a network is never half old and half new.
     variables = _variables(network)
     expected = {path: tuple(variable.shape) for path, variable in variables.items()}
     received = {path: tuple(value.shape) for path, value in weights.items()}
@@ -186,6 +188,7 @@ def _variables(network: keras.Model) -> dict[str, keras.Variable]:
     for layer in network.layers:
         kind = _snake_case(type(layer).__name__)
         name = layer.name
+        # Names that the code gave (`features`, `pooled`) are the same in each process and stay.
         if re.fullmatch(rf"{kind}(_\d+)?", name):
             name = f"{kind}_{seen[kind]}"
             seen[kind] += 1
@@ -218,11 +221,13 @@ def _convolution_block(x: Any, maps: int, strides: int) -> Any:
 
 
 def _add_head(inputs: Any, pooled: Any, num_hidden: int) -> keras.Model:
+    # The layer has a name, because audits use its output as image features.
     features = layers.Dense(num_hidden, activation="relu", name=_PENULTIMATE)(pooled)
     return keras.Model(inputs, layers.Dense(NUM_CLASSES, activation="softmax", name=_LAST)(features))
 
 
 def _scaling(configuration: Configuration) -> Callable[[Any], Any]:
+    # 0 to 1, whatever range the weights expect: a known flaw of the reference, which its recipe keeps.
     if configuration.scaling == "unit":
         return lambda pixels: pixels / 255.0
     if configuration.backbone == SMALL:

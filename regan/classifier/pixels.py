@@ -105,6 +105,7 @@ def augment(images: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def _shift_indices(n: int, length: int, random: np.random.Generator) -> np.ndarray:
+    # Rounded down, so that 10 % is a limit.
     most = int(_MAX_SHIFT * length)
     shifts = random.integers(-most, most + 1, (n, 1))
     return np.clip(np.arange(length) + shifts, 0, length - 1)

@@ -109,6 +109,7 @@ def _run(model: keras.Model, batches: Iterable[np.ndarray]) -> np.ndarray:
     batch_size = max(1, min(256, _MAX_PIXELS // int(np.prod(shape))))
     answers = [np.empty((0, *model.output_shape[1:]), np.float64)]  # for an empty stream
     for images in _rebatch(batches, batch_size):
+        # The padding is predicted too and cut off; in inference no image affects another one.
         padded = np.zeros((batch_size, *shape), np.uint8)
         padded[: len(images)] = images
         answer = ops.convert_to_numpy(model.predict_on_batch(padded))

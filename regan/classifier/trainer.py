@@ -134,6 +134,7 @@ class _Trainer:
             freeze_like_reference(start.network)
         self._model = from_pixels(start.configuration, start.network)
         self._optimizer = keras.optimizers.Adam(start.learning_rate)
+        # Two softmax outputs, not one sigmoid, as in the reference experiment.
         self._model.compile(self._optimizer, "sparse_categorical_crossentropy", jit_compile=jit_compile())
         # Keras creates the optimizer's variables in the first step; a checkpoint is restored before it.
         self._optimizer.build(self._model.trainable_variables)
@@ -191,6 +192,7 @@ class _Trainer:
 
     def _end_epoch(self) -> dict[str, float]:
         probabilities = self._probabilities(self._unless_stopped(self._validation.batches()))
+        # The mean over the epoch's steps, while the weights moved; the validation loss is of the last weights alone.
         training_loss = self._loss_sum / len(self._batches)
         loss = cross_entropy(probabilities, self._validation.labels)
         if not math.isfinite(training_loss) or not math.isfinite(loss):
@@ -198,6 +200,7 @@ class _Trainer:
                 f"The loss of the classifier is not finite: in epoch {self._epoch + 1} it was {training_loss} in "
                 f"training and {loss} in validation. Train with other weights, another recipe or another seed."
             )
+        # Recorded for the report; the loss decides, since the AUC of few images moves in large steps.
         auc = float(roc_auc_score(self._validation.labels, probabilities))
         for name, value in zip(_CURVES, (training_loss, loss, auc), strict=True):
             self._curves[name].append(value)
@@ -205,6 +208,7 @@ class _Trainer:
         if is_best:
             self._best = self._model.get_weights()
         if reduce_rate:
+            # Assigned in place: the rate is a variable of the compiled step and part of the checkpoint.
             self._optimizer.learning_rate = float(ops.convert_to_numpy(self._optimizer.learning_rate)) * _PLATEAU_FACTOR
         self._epoch, self._number, self._loss_sum = self._epoch + 1, 0, 0.0
         return {"epoch": self._epoch, "validation_loss": loss, "validation_auc": auc}
@@ -282,6 +286,7 @@ class _Trainer:
             )
         _assign(self._model.variables, state["model"])
         _assign(self._optimizer.variables, state["optimizer"])
+        # The names sort by position; Keras takes the weights as a list.
         self._best = [state["best"][place] for place in sorted(state["best"])]
         self._epoch, self._number = int(position["epoch"]), int(position["number"])
         self._loss_sum, self._seconds = float(position["loss_sum"]), found.seconds

@@ -1,6 +1,7 @@
 """Errors that users can cause. The name of the class is the error's stable code: it stands at the end of a traceback.
 
-Each class keeps the built-in base that Python code expects (`ValueError`, `OSError` ...). Its docstring says what
+Each class keeps the built-in base that Python code expects: `ValueError`, `OSError`, `RuntimeError` or `ImportError`,
+which are all that the command line catches. Its docstring says what
 happened and `advice` what to do; the page on how a run ended and docs/errors.md are made from these two. The message of
 one error says what is wrong first, then what was received, then what to do.
 """

@@ -84,6 +84,7 @@ def decode(images: ImageSet, rows: Sequence[ImageRow], labels: Sequence[str], fo
 def _write_pixels(images: ImageSet, rows: Sequence[ImageRow], path: Path) -> None:
     shape = (len(rows), images.size, images.size, images.channels)
     with atomic_write(path, durable=True, single_writer=True) as partial:
+        # A file, not memory: 70,000 grey images of 256 x 256 take 4.6 GB.
         pixels = np.lib.format.open_memmap(partial, "w+", np.uint8, shape)
         with Progress("Decode images", len(rows)) as progress:
             for index, image in enumerate(images.images(rows)):
@@ -118,6 +119,7 @@ class Inputs:
         """
         config = self.config
         batches = {
+            # A stream for each phase: with path length off, or at other intervals, the others draw the same numbers.
             "generator": self._latents(random_generator(config.seed, Stream.GENERATOR, step), config.batch_size),
             "discriminator": self._discriminator(step),
         }
@@ -151,6 +153,7 @@ class Inputs:
 
     def _discriminator(self, step: int) -> dict[str, Any]:
         random = random_generator(self.config.seed, Stream.DISCRIMINATOR, step)
+        # Only these images are read from the disk.
         chosen = self._real(step)
         pixels = self.images.pixels[chosen]
         real = {
@@ -169,12 +172,14 @@ class Inputs:
             ("discriminator", "real_transforms"),
         ):
             batches[phase][name] = draw_transforms(random, config.batch_size, config.size)
+        # Counted from 1, so that the first adjustment has a full interval of signs to average.
         batches["discriminator"]["adjust"] = np.bool_((step + 1) % config.ada_interval == 0)
 
     def _real(self, step: int) -> np.ndarray:
         """Indices of the real images of a step; every epoch is a new permutation of all images."""
         places = np.arange(step * self.config.batch_size, (step + 1) * self.config.batch_size)
         epochs, within = np.divmod(places, len(self.images))
+        # A batch may span two epochs, or several where there are fewer images than a batch; older orders are dropped.
         self._orders = {epoch: self._order(epoch) for epoch in sorted(set(epochs.tolist()))}
         return np.array([self._orders[epoch][place] for epoch, place in zip(epochs.tolist(), within, strict=True)])
 

@@ -37,6 +37,7 @@ class MappingNetwork(keras.layers.Layer):
     def __init__(self, config: GanConfig, random: np.random.Generator, name: str = "mapping") -> None:
         super().__init__(name=name)
         self.config = config
+        # As wide as the latent, so that both count the same in the first layer.
         self.embedding = Dense(config.latent_size, random, name="embedding") if config.num_labels else None
         self.dense = _mapping_layers(config, config.style_size, random)
 
@@ -74,7 +75,9 @@ class SynthesisLayer(keras.layers.Layer):
         self.convolution.build(input_shape, style_shape)
         # Strength 0: the network learns how much noise each layer needs.
         self.noise_strength = self.add_weight((), initializer="zeros", name="noise_strength")
+        # The bias is added after the noise and before the activation, as in figure 2d of the paper.
         self.bias = self.add_weight((self.convolution.filters,), initializer="zeros", name="bias")
+        # Drawn once and stored with the weights: with it, the same seed gives the same image.
         shape = (self.size, self.size, 1)
         self.noise = self.add_weight(shape, initializer=normal(self.random), trainable=False, name="noise")
 
@@ -126,6 +129,7 @@ class SynthesisNetwork(keras.layers.Layer):
                 name=f"size_{size}_{'up' if up else 'same'}",
             )
             for size in config.sizes
+            # The learned start is 4 x 4 already, so its block has one convolution and no upsampling.
             for up in ([False] if size == 4 else [True, False])
         ]
         self.outputs = [
@@ -172,6 +176,7 @@ class DiscriminatorBlock(keras.layers.Layer):
 
     def __init__(self, maps: int, filters: int, random: np.random.Generator, *, compute: str, name: str) -> None:
         super().__init__(name=name, autocast=False)
+        # The paper's residual discriminator (section 4.1): both branches halve the image before they are added.
         # The sum of two branches has twice the variance; each is scaled so that the sum keeps that of the input.
         gain = math.sqrt(0.5)
         self.first = Convolution(maps, random, compute=compute, name="first")
@@ -211,10 +216,12 @@ class Discriminator(keras.layers.Layer):
             )
             for size in reversed(config.sizes[1:])
         ]
+        # At full precision from here on: the deviation over a minibatch and the score are small differences.
         self.last = Convolution(top, random, name="last")
         self.dense = Dense(top, random, activate=True, name="dense")
         self.score = Dense(top if config.num_labels else 1, random, name="score")
         self.embedding = Dense(top, random, name="embedding") if config.num_labels else None
+        # The label has a mapping of its own, as the latent has in the generator.
         self.label_dense = _mapping_layers(config, top, random) if config.num_labels else []
 
     def build(self, images_shape: Shape, labels_shape: Shape | None = None) -> None:
@@ -223,7 +230,9 @@ class Discriminator(keras.layers.Layer):
         self.from_image.build((None, None, None, self.config.channels))
         for block in self.blocks:
             block.build((None, None, None, block.first.filters))
+        # One map more than the blocks give: the deviation over the minibatch.
         self.last.build((None, None, None, top + 1))
+        # The maps of 4 x 4, flattened.
         self.dense.build((None, 16 * top))
         self.score.build((None, top))
         if self.embedding is not None:
@@ -243,6 +252,7 @@ class Discriminator(keras.layers.Layer):
         embedded = normalise_second_moment(embedded)
         for layer in self.label_dense:
             embedded = layer(embedded)
+        # Divided, so that the sum of n products has the variance of one.
         return ops.sum(x * embedded, axis=-1) / math.sqrt(x.shape[-1])
 
 

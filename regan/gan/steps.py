@@ -54,6 +54,7 @@ def initial_state(
         "discriminator_moment": {path: ops.zeros_like(value) for path, value in discriminator.items()},
         "generator_updates": ops.zeros(()),
         "discriminator_updates": ops.zeros(()),
+        # Tracked in training, since truncation needs the mean of w of many latents.
         "style_mean": ops.zeros((config.style_size,)),
         "path_mean": ops.zeros(()),
         **(initial_strength() if config.ada else {}),
@@ -95,6 +96,7 @@ class Phases:
         shared = (_SHARED_LENGTH,) if replicas.num > 1 else ()
         self._path_length = _phase(replicas, "generator", self._path_loss, ("path_mean", *shared), update)
         self._mean_length = replicas.mean(lambda weights, batch: ops.mean(self._path_lengths(weights, batch)))
+        # R1 is always on; path length has interval 0 where its weight is 0, and then needs no correction.
         update = _update(replicas, "discriminator", config, config.r1_interval)
         reads = ("generator", *strength)
         self._discriminator = _phase(replicas, "discriminator", self._discriminator_loss, reads, update)
@@ -147,6 +149,7 @@ class Phases:
         # The gradient also flows through the running mean, and so through the mean over all replicas, which is a
         # constant here. This term has the value 0 on the whole batch and the missing part of the gradient.
         through_mean = 2 * decay * (mean - path_mean) * (own - mean)
+        # Times the interval, as for R1: the penalty is computed once in so many steps.
         loss = (penalty - through_mean) * self.config.path_weight * self.config.path_interval
         return loss, ({"path_mean": path_mean}, {"path_length": own, "path_penalty": penalty})
 
@@ -156,6 +159,7 @@ class Phases:
         synthetic = self._augment(synthetic, batch, "transforms", state)
         real = self._augment(self._real_images(batch), batch, "real_transforms", state)
         labels = _interleave(batch["labels"], batch["real_labels"]) if self.config.num_labels else None
+        # One call on both halves, which is faster than two; `_interleave` keeps their statistics apart.
         scores = self.discriminator_network.scores(weights, _interleave(synthetic, real), labels)
         synthetic_scores, real_scores = _separate(scores)
         loss = losses.discriminator_loss(synthetic_scores, real_scores)
@@ -203,6 +207,7 @@ def _update(
     Learning rate and decay are corrected for it, c = k / (k + 1), so that they stay the same per image (Karras et al.
     2020, appendix B). Both phases share the compiled function.
     """
+    # k steps of the loss and one of the penalty are k + 1 updates where k were meant.
     correction = interval / (interval + 1) if interval else 1.0
     rate, beta2 = config.learning_rate * correction, config.beta2**correction
 

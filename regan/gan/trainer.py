@@ -36,6 +36,7 @@ from regan.training.checkpoint import CHECKPOINTS, load_checkpoint, save_checkpo
 from regan.training.workspace import StopRequest, catch_sigterm
 
 _LOG = logging.getLogger("regan")
+# Enough to see variety, and few enough for one sheet of the history.
 _SAMPLES_PER_LABEL = 16
 _COMPILED = "compiled"  # folder of compiled functions, a cache for the next start; not part of the state
 
@@ -107,6 +108,7 @@ class Trainer:
         random = random_generator(config.seed, Stream.WEIGHTS)
         self._generator = GeneratorNetwork.build(config, random)
         self._discriminator = DiscriminatorNetwork.build(config, random)
+        # Before the first compilation: a resumed run finds the functions here and does not wait for them again.
         backend.keep_compiled(folder / _COMPILED)
         self._replicas = backend.replicate(devices, config.batch_size)
         self._phases = Phases(config, self._generator, self._discriminator, self._replicas)
@@ -158,11 +160,13 @@ class Trainer:
 
     @property
     def _num_steps(self) -> int:
+        # Rounded up: a run shows at least the images that it promises.
         return math.ceil(self.config.kimg * 1000 / self.config.batch_size)
 
     def _load_initial_weights(self, start: InitialWeights) -> dict[str, Any]:
         channels = self.config.channels
         weights = adapt_generator(start, self._state["generator"], channels)
+        # The average starts at the same weights, or it would mix in the random ones that they replace.
         changes: dict[str, Any] = {"generator": weights, "average": weights, "style_mean": start.weights[STYLE_MEAN]}
         if start.discriminator is not None:
             expected = self._state["discriminator"]
@@ -221,6 +225,7 @@ class Trainer:
         figures |= self._apply(self._phases.discriminator, batches["discriminator"])
         self._state |= self._phases.average(self._state, self._replicas.copies(self._average_decay()))
         if self._step % self.config.r1_interval == 0:
+            # On the real images of this step's discriminator phase, which are on the device already.
             figures |= self._apply(self._phases.r1, batches["discriminator"])
         return figures
 
@@ -251,6 +256,7 @@ class Trainer:
         elif stop.requested or time.monotonic() - self._last_checkpoint >= self.checkpoint_seconds:
             log.require_bounded()
             self._checkpoint(log, offer=True)
+        # After the last step nothing is left to resume, so the run ends as usual.
         if stop.requested and not is_last:
             raise TrainingStoppedError(
                 f"Training stopped by SIGTERM after {self.kimg:.1f} kimg. The checkpoint is in {self.folder}. "
@@ -293,6 +299,7 @@ class Trainer:
         )
         log.write_samples(self.kimg, contact_sheet(self._samples()))
         by_kimg = {snapshot_kimg(path): path for path in snapshots(self.folder)}
+        # After the new snapshot is complete, so that a preemption in between loses none.
         for kimg in surplus_snapshots(sorted(by_kimg), self.keep_snapshots):
             shutil.rmtree(by_kimg[kimg])
         return path
@@ -303,6 +310,7 @@ class Trainer:
         try:
             log.write_snapshot_figures(self.kimg, self.on_snapshot(path, self.kimg) or {})
         except (ValueError, OSError, RuntimeError) as error:
+            # Distances during training are for people who watch it; `select_snapshot` measures again.
             _LOG.warning("Snapshot %s could not be measured. Training continues. %s", path.name, error)
 
     def _averaged_weights(self) -> dict[str, Any]:

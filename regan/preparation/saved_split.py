@@ -10,6 +10,7 @@ import gzip
 import io
 import json
 import tempfile
+import zlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field, fields, replace
@@ -195,7 +196,7 @@ def split_figures(before: SavedSplit, after: SavedSplit, match: SplitMatch) -> d
         "num_known": match.num_known,
         "num_new": len(after.images) - len(before.images),
         "num_gone": match.num_gone,
-        "num_refused_by_kept_split": len(match.refused),
+        "num_refused_by_saved_split": len(match.refused),
     }
 
 
@@ -322,10 +323,11 @@ def _read(folder: Path, uri: str, version: "Version") -> SavedSplit:
     try:
         head = json.loads((folder / HEAD).read_text(encoding="utf-8"))
         known = head["format"] == FORMAT
-        with gzip.open(folder / TABLE, "rt", newline="", encoding="utf-8") as file:
-            images = tuple(SavedImage(**row) for row in csv.DictReader(file)) if known else ()
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        images = _read_table(folder / TABLE, head["num_images"]) if known else ()
+    except (FileNotFoundError, KeyError, TypeError) as error:  # something else was pushed to the URI
         raise WrongArtifactError(f"{uri} is not a saved split of format {FORMAT}: {error}. {_ADVICE}") from error
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise CorruptFileError(f"The saved split at {uri} is corrupt: {error}. {_ADVICE}") from error
     saved = SavedSplit(tuple(head["classes"]), images, version)
     sides = defaultdict(set)
     for image in images:
@@ -336,6 +338,15 @@ def _read(folder: Path, uri: str, version: "Version") -> SavedSplit:
             f"after a change by hand. {_ADVICE}"
         )
     return saved
+
+
+def _read_table(path: Path, num_images: int) -> tuple[SavedImage, ...]:
+    with gzip.open(path, "rt", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    # A table that was cut at a line's end is still CSV. Images that it lost would be new, and tested ones might train.
+    if len(rows) != num_images or any(None in row.values() for row in rows):
+        raise ValueError(f"its table has {len(rows)} rows, not all complete, and {num_images} are expected")
+    return tuple(SavedImage(**row) for row in rows)
 
 
 _SIDES = (TRAIN, VALIDATION, TEST)

@@ -49,6 +49,7 @@ def write_datasheet(
         finalize=lambda value: markdown_text(value, None),
     )
     env.filters |= {"number": fmt.number, "significant": fmt.significant, "plural": fmt.plural}
+    # Strict where the datasheet speaks of copies: left out, a verdict or a count would read as "none".
     publications = [PublishImagesEntry.of(step) for step in steps.values() if step.verb == PublishImagesEntry.verb]
     text = env.get_template("datasheet.md.j2").render(
         title=title,
@@ -59,10 +60,11 @@ def write_datasheet(
         cards=results.cards(lineage),
         readings=read_control(lineage),
         acceptance=acceptance_text(lineage.candidate.filters),
-        runs=[TrainGanEntry.of(step) for step in lineage.runs],
-        selections=[SelectSnapshotEntry.of(step) for step in lineage.selections],
+        runs=[entry for step in lineage.runs if (entry := TrainGanEntry.of_or_none(step))],
+        selections=[one for step in lineage.selections if (one := SelectSnapshotEntry.of_or_none(step))],
         real=_real_images(lineage.preparations),
-        audit=AuditImagesEntry.of(steps[audit_id]),
+        audit_verdict=AuditImagesEntry.field(steps[audit_id], "verdict"),
+        audit=AuditImagesEntry.of_or_none(steps[audit_id]),
         num_copies=max((entry.num_copies_left_out for entry in publications), default=0),
         licences=provenance_sections.licences(lineage.making),
         version=steps[audit_id].versions.get("regan", UNKNOWN),
@@ -94,5 +96,5 @@ def _sources(rows: Iterable[ImageRow]) -> list[dict[str, Any]]:
 
 
 def _real_images(preparations: tuple[Step, ...]) -> list[SplitRow]:
-    rows = [row for step in preparations for row in PrepareImagesEntry.of(step).split if row.set == "train"]
-    return list(dict.fromkeys(rows))
+    entries = filter(None, map(PrepareImagesEntry.of_or_none, preparations))
+    return list(dict.fromkeys(row for entry in entries for row in entry.split if row.set == "train"))

@@ -53,13 +53,13 @@ class Arm:
 
     @cached_property
     def training(self) -> TrainClassifierEntry | None:
-        """What the step that trained it wrote; None where its history is not known."""
-        return TrainClassifierEntry.of(self.classifier) if self.classifier else None
+        """What the step that trained it wrote; None if its history is not known or cannot be read."""
+        return TrainClassifierEntry.of_or_none(self.classifier) if self.classifier else None
 
     @cached_property
     def test(self) -> EvaluateClassifierEntry | None:
-        """What the step that tested it wrote; None where its history is not known."""
-        return EvaluateClassifierEntry.of(self.evaluation) if self.evaluation else None
+        """What the step that tested it wrote; None if its history is not known or cannot be read."""
+        return EvaluateClassifierEntry.of_or_none(self.evaluation) if self.evaluation else None
 
     @property
     def filter_steps(self) -> tuple[Step, ...]:
@@ -68,8 +68,8 @@ class Arm:
 
     @cached_property
     def filters(self) -> tuple[FilterImagesEntry, ...]:
-        """What these steps wrote."""
-        return tuple(FilterImagesEntry.of(step) for step in self.filter_steps)
+        """What these steps wrote, without those that cannot be read."""
+        return tuple(entry for step in self.filter_steps if (entry := FilterImagesEntry.of_or_none(step)))
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,20 @@ class Lineage:
 
     @cached_property
     def audit_entry(self) -> AuditImagesEntry | None:
-        """What the audit wrote; None where there is none."""
-        return AuditImagesEntry.of(self.audit) if self.audit else None
+        """What the audit wrote; None if there is none, or it cannot be read."""
+        return AuditImagesEntry.of_or_none(self.audit) if self.audit else None
+
+    @property
+    def audit_verdict(self) -> str | None:
+        """The verdict of the audit; None if there is no audit.
+
+        Raises:
+            CorruptFileError: The verdict cannot be read. A page that leaves it out would look like one without copies.
+        """
+        if self.audit is None:
+            return None
+        entry = self.audit_entry
+        return entry.verdict if entry else AuditImagesEntry.field(self.audit, "verdict")
 
     @property
     def making(self) -> tuple[Step, ...]:

@@ -15,7 +15,7 @@ from regan.report import formatting as fmt
 from regan.report import provenance_sections, results
 from regan.report.control_reading import read_control
 from regan.report.lineage import Lineage
-from regan.report.previous_verdict import last_verdict
+from regan.report.previous_verdict import previous_verdict
 from regan.report.redaction import without_private
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -61,7 +61,7 @@ def render_report(steps: Mapping[str, Step], *, private_left_out: bool = False) 
             rests_on=results.rests_on(lineage),
             differences=Markup(results.difference_svg(lineage)),
             readings=read_control(lineage),
-            last=last_verdict(lineage),
+            previous=previous_verdict(lineage),
             roc=Markup(results.roc_svg(lineage)),
             confusions=results.confusions(lineage),
             measures=results.measures(lineage),

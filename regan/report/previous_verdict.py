@@ -5,6 +5,7 @@ It is shown next to the new verdict for comparison only. No figure of a comparis
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -17,12 +18,13 @@ from regan.common.text import UNKNOWN
 from regan.report import formatting as fmt
 from regan.report.lineage import Lineage
 
+_LOG = logging.getLogger("regan")
 FORMAT = 1
 VERDICT = "verdict.json"
 
 
 @dataclass(frozen=True)
-class KeptVerdict:
+class VerdictRecord:
     """What is kept of a comparison; the fields are those of `CompareClassifiersEntry`, besides date and version.
 
     Attributes:
@@ -48,10 +50,12 @@ class KeptVerdict:
     regan: str
 
     @classmethod
-    def of(cls, comparison: CompareClassifiersEntry, *, date: str, regan: str) -> "KeptVerdict":
+    def of(cls, comparison: CompareClassifiersEntry, *, date: str, regan: str) -> "VerdictRecord":
         """The record of a comparison."""
-        own = {one.name: getattr(comparison, one.name, None) for one in fields(cls)}
-        return read_record(cls, own | {"date": date, "regan": regan}, "the comparison")
+        names = [one.name for one in fields(cls) if one.name not in ("date", "regan")]
+        # A comparison of bare folders has no run key and no data version, and the record has empty ones.
+        own: dict[str, Any] = {name: "" if (value := getattr(comparison, name)) is None else value for name in names}
+        return cls(**own, date=date, regan=regan)
 
 
 def test_set_name(sha256: Iterable[str]) -> str:
@@ -59,18 +63,18 @@ def test_set_name(sha256: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(sha256)).encode()).hexdigest()
 
 
-def write_verdict(folder: Path, record: KeptVerdict, last: KeptVerdict | None, *, finished: bool) -> None:
+def write_verdict(folder: Path, record: VerdictRecord, previous: VerdictRecord | None, *, finished: bool) -> None:
     """Write `verdict.json`.
 
     Args:
         folder: Folder to write to.
         record: The new verdict.
-        last: The verdict before it, which is kept for a run that is repeated.
+        previous: The verdict before it, which is kept for a run that is repeated.
         finished: Whether nothing is left to be done for this run; False where a release may follow.
     """
     content = as_record(record) | {
         "format": FORMAT,
-        "before": as_record(last) if last else None,
+        "before": as_record(previous) if previous else None,
         "finished": finished,
     }
     _write(folder / VERDICT, content)
@@ -94,8 +98,8 @@ def finish_verdict(folder: Path, run_key: str) -> bool:
     return True
 
 
-def read_verdict(folder: Path, run_key: str) -> KeptVerdict | None:
-    """Read the last verdict of another run.
+def read_verdict(folder: Path, run_key: str) -> VerdictRecord | None:
+    """Read the previous verdict of another run.
 
     Args:
         folder: Folder with `verdict.json`.
@@ -113,32 +117,38 @@ def read_verdict(folder: Path, run_key: str) -> KeptVerdict | None:
             raise ValueError(f"it has format {found['format']!r}")
         if run_key and found["run_key"] == run_key:
             found = found["before"]
-        return None if found is None else read_record(KeptVerdict, found, VERDICT)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptFileError(f"{VERDICT} is not a verdict of format {FORMAT}: {error}") from error
-
-
-def last_verdict(lineage: Lineage) -> dict[str, Any] | None:
-    """For the page: both verdicts line by line and their differences; None where no last verdict was read."""
-    comparison = lineage.comparison
-    if comparison.last_verdict is None:
+    if found is None:
         return None
-    if not comparison.last_verdict:
+    return read_record(VerdictRecord, found, f"{VERDICT} is not a verdict of format {FORMAT}: it")
+
+
+def previous_verdict(lineage: Lineage) -> dict[str, Any] | None:
+    """For the page: both verdicts line by line and their differences; None where no previous verdict was read."""
+    comparison = lineage.comparison
+    if comparison.previous_verdict is None:
+        return None
+    if not comparison.previous_verdict:
         return {"rows": [], "date": "", "differs": ""}
-    last = read_record(KeptVerdict, comparison.last_verdict, "last_verdict of the comparison")
-    new = KeptVerdict.of(comparison, date="", regan=lineage.compare.versions.get("regan", UNKNOWN))
+    try:
+        previous = read_record(VerdictRecord, comparison.previous_verdict, "The previous verdict in the comparison")
+    except CorruptFileError as error:  # it decides nothing, so that it must not stop the report either
+        _LOG.warning("The previous verdict is not shown. %s", error)
+        return None
+    new = VerdictRecord.of(comparison, date="", regan=lineage.compare.versions.get("regan", UNKNOWN))
     rows = [
-        {"term": term, "new": write(new), "last": write(last), "differs": write(new) != write(last)}
+        {"term": term, "new": write(new), "previous": write(previous), "differs": write(new) != write(previous)}
         for term, write in _ROWS.items()
     ]
-    shown = [row for row in rows if {row["new"], row["last"]} != {_NOT_GIVEN}]
-    return {"rows": shown, "date": last.date, "differs": _differs(new, last)}
+    shown = [row for row in rows if {row["new"], row["previous"]} != {_NOT_GIVEN}]
+    return {"rows": shown, "date": previous.date, "differs": _differs(new, previous)}
 
 
 _NOT_GIVEN = "not given"
 
 
-def _difference(of: KeptVerdict) -> str:
+def _difference(of: VerdictRecord) -> str:
     return f"{fmt.signed(of.difference)} ({fmt.interval(of.lower, of.upper, sign=True)})"
 
 
@@ -153,18 +163,18 @@ _ROWS = {
 }
 
 
-def _differs(new: KeptVerdict, last: KeptVerdict) -> str:
+def _differs(new: VerdictRecord, previous: VerdictRecord) -> str:
     """One or two sentences: what besides the classifiers differs, and what that means."""
     pairs = {
-        "the endpoint": (new.endpoint, last.endpoint),
-        "the margin": (new.margin, last.margin),
-        "the data": (new.data_version, last.data_version),
+        "the endpoint": (new.endpoint, previous.endpoint),
+        "the margin": (new.margin, previous.margin),
+        "the data": (new.data_version, previous.data_version),
     }
     changed = [name for name, (now, before) in pairs.items() if now != before]
-    if new.test_set == last.test_set:
+    if new.test_set == previous.test_set:
         others = f"What differs: {' and '.join(changed)}. " if changed else ""
         return f"{others}Both verdicts rest on the same test images."
-    more = new.num_images - last.num_images
+    more = new.num_images - previous.num_images
     number = f"{fmt.plural(abs(more), 'image')} {'more' if more > 0 else 'fewer'}" if more else "as many"
     listed = ", ".join([*changed, f"the test images ({number})"])
     return f"What differs: {listed}. So the verdict may have changed because of the test images alone."

@@ -1,12 +1,14 @@
 """The parts of the report that show how the images and the classifiers were made, section by section."""
 
 import base64
+import logging
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from regan.artifacts.entries import (
+    ENTRIES,
     NEAREST_REAL,
     NEAREST_SYNTHETIC,
     SAMPLES,
@@ -22,6 +24,7 @@ from regan.artifacts.entries import (
 from regan.artifacts.entry import Curve
 from regan.artifacts.history import Step
 from regan.artifacts.rows import SplitRow
+from regan.common.errors import CorruptFileError
 from regan.common.text import UNKNOWN, duration, is_number
 from regan.report import figures
 from regan.report import formatting as fmt
@@ -30,6 +33,7 @@ from regan.report.lineage import Lineage
 from regan.report.redaction import LICENCES
 from regan.report.results import trained_on
 
+_LOG = logging.getLogger("regan")
 _PNG = b"\x89PNG\r\n\x1a\n"
 _Curves = tuple[tuple[str, Callable[[TrainGanEntry], Curve | None]], ...]  # name in the legend and curve
 _GAN_PANELS: tuple[tuple[str, _Curves, str], ...] = (
@@ -78,13 +82,17 @@ class Sheet:
 
 
 def sections(lineage: Lineage, *, private_left_out: bool) -> dict[str, Any]:
-    """Everything below the verdict, by name of the section."""
+    """Everything below the verdict, by name of the section; `unreadable` has the steps that they leave out by verb."""
+    shown = (*lineage.preparations, *lineage.runs, *lineage.selections)
     return {
+        "unreadable": _unreadable(shown),
         "preparations": _preparations(lineage),
         "samples": _release_rows(lineage) if private_left_out else _samples(lineage),
-        "acceptance": [row for step in _sample_filters(lineage) for row in FilterImagesEntry.of(step).acceptance],
-        "gans": [_gan(step, f"gan-{place}") for place, step in enumerate(lineage.runs)],
-        "selections": [_selection(step, f"select-{place}") for place, step in enumerate(lineage.selections)],
+        "acceptance": [row for entry in _filters(lineage) for row in entry.acceptance],
+        "gans": [part for place, step in enumerate(lineage.runs) if (part := _gan(step, f"gan-{place}"))],
+        "selections": [
+            part for place, step in enumerate(lineage.selections) if (part := _selection(step, f"select-{place}"))
+        ],
         "audit": _audit(lineage, private_left_out=private_left_out),
         "training": _training(lineage),
         "licences": licences((*lineage.making, *(step for arm in lineage.arms for step in arm.classifiers))),
@@ -149,11 +157,22 @@ def is_png(data: bytes) -> bool:
     return 0 < width <= 4096 and 0 < height <= 4096
 
 
+def _unreadable(steps: Iterable[Step]) -> dict[str, list[str]]:
+    """Verb -> ids of its steps whose entry cannot be read."""
+    found: dict[str, list[str]] = {verb: [] for verb in ENTRIES}
+    for step in steps:
+        try:
+            ENTRIES[step.verb].of(step)
+        except CorruptFileError:  # logged where the section leaves it out
+            found[step.verb].append(step.id)
+    return found
+
+
 def _preparations(lineage: Lineage) -> list[dict[str, Any]]:
     entries: list[PrepareImagesEntry] = []
     for step in lineage.preparations:
-        entry = PrepareImagesEntry.of(step)
-        if entry not in entries:  # each of the three sets has the step, and retries may have repeated it
+        entry = PrepareImagesEntry.of_or_none(step)
+        if entry and entry not in entries:  # each of the three sets has the step, and retries may have repeated it
             entries.append(entry)
     return [{"entry": entry, "split": _split(entry.split)} for entry in entries]
 
@@ -207,8 +226,16 @@ def _sample_filters(lineage: Lineage) -> tuple[Step, ...]:
     return lineage.candidate.filter_steps or (lineage.control.filter_steps if lineage.control else ())
 
 
-def _gan(step: Step, name: str) -> dict[str, Any]:
-    entry, panels = TrainGanEntry.of(step), []
+def _filters(lineage: Lineage) -> tuple[FilterImagesEntry, ...]:
+    """What the steps of `_sample_filters` wrote."""
+    arm = lineage.candidate if lineage.candidate.filter_steps else lineage.control
+    return arm.filters if arm else ()
+
+
+def _gan(step: Step, name: str) -> dict[str, Any] | None:
+    entry, panels = TrainGanEntry.of_or_none(step), []
+    if entry is None:
+        return None
     for place, (title, curves, note) in enumerate(_GAN_PANELS):
         lines = _lines([(label, curve(entry)) for label, curve in curves])
         if lines:
@@ -229,8 +256,10 @@ def _gan(step: Step, name: str) -> dict[str, Any]:
     return {"label": _label(entry.label), "panels": panels, "facts": facts, "samples": samples}
 
 
-def _selection(step: Step, name: str) -> dict[str, Any]:
-    entry = SelectSnapshotEntry.of(step)
+def _selection(step: Step, name: str) -> dict[str, Any] | None:
+    entry = SelectSnapshotEntry.of_or_none(step)
+    if entry is None:
+        return None
     kernel = [Distance(row.kimg, row.kernel_distance, row.kernel_distance_standard_error) for row in entry.distances]
     frechet = [Distance(row.kimg, row.frechet_distance) for row in entry.distances]
     drawn = [
@@ -257,8 +286,8 @@ def _selection(step: Step, name: str) -> dict[str, Any]:
 
 
 def _audit(lineage: Lineage, *, private_left_out: bool) -> dict[str, Any] | None:
-    step, entry = lineage.audit, lineage.audit_entry
-    if step is None or entry is None:
+    step, entry, verdict = lineage.audit, lineage.audit_entry, lineage.audit_verdict
+    if step is None:
         return None
     missing = "The history contains no such pictures."
     # The synthetic ones are private as well where some of them are copies.
@@ -267,8 +296,8 @@ def _audit(lineage: Lineage, *, private_left_out: bool) -> dict[str, Any] | None
         sheet(pictures, NEAREST_SYNTHETIC, "Synthetic", "those closest to a training image", missing),
         sheet(pictures, NEAREST_REAL, "Real", "the training image closest to each", missing),
     ]
-    rows = [(_measure(row.measure), row) for row in entry.audit]
-    return {"entry": entry, "rows": rows, "pairs": [] if private_left_out else pairs}
+    rows = [(_measure(row.measure), row) for row in entry.audit] if entry else []
+    return {"verdict": verdict, "entry": entry, "rows": rows, "pairs": [] if private_left_out else pairs}
 
 
 def _training(lineage: Lineage) -> dict[str, Any]:
@@ -331,17 +360,18 @@ def _detail(step: Step, role: str) -> str:
 
 
 def _detail_of(step: Step) -> str:
-    """The one setting that sets a step apart from others of its verb."""
-    match step.verb:
-        case TrainGanEntry.verb:
-            return _label(TrainGanEntry.of(step).label)
-        case GenerateImagesEntry.verb:
-            return _label(GenerateImagesEntry.of(step).label)
-        case TrainClassifierEntry.verb:
-            return TrainClassifierEntry.of(step).backbone
-        case FilterImagesEntry.verb:
-            rule = FilterImagesEntry.of(step).rule
-            return "unfiltered" if rule == "none" else rule
+    """The one setting that sets a step apart from others of its verb; empty if it is not known."""
+    try:
+        match step.verb:
+            case TrainGanEntry.verb | GenerateImagesEntry.verb:
+                return _label(ENTRIES[step.verb].field(step, "label"))
+            case TrainClassifierEntry.verb:
+                return str(TrainClassifierEntry.field(step, "backbone"))
+            case FilterImagesEntry.verb:
+                rule = FilterImagesEntry.field(step, "rule")
+                return "unfiltered" if rule == "none" else str(rule)
+    except CorruptFileError as error:
+        _LOG.warning("The report does not know one step's details. %s", error)
     return ""
 
 

@@ -184,11 +184,14 @@ def _control(lineage: Lineage) -> str:
 
 
 def _audit(lineage: Lineage) -> tuple[str, str]:
-    if lineage.audit_entry is None:
+    verdict, entry = lineage.audit_verdict, lineage.audit_entry
+    if verdict is None:
         return "none", "not known whether the synthetic images copy training images"
-    limited = [row.measure.replace("_", " ") for row in lineage.audit_entry.audit if row.limit is not None]
+    if entry is None:
+        return verdict, "its limits and figures are not known"
+    limited = [row.measure.replace("_", " ") for row in entry.audit if row.limit is not None]
     limits = f"limit on {', '.join(limited)}" if limited else "no measure has a limit"
-    return lineage.audit_entry.verdict, f"{limits}; fidelity and diversity: see below"
+    return verdict, f"{limits}; fidelity and diversity: see below"
 
 
 def _confusion(lineage: Lineage, role: str) -> ConfusionRow | None:

@@ -13,6 +13,7 @@ from regan.runs.checks import Check
 from regan.runs.parameter_row import Kind, Parameter, num_seeds
 from regan.runs.parameters import PARAMETERS
 
+# A number as JSON writes it; "01" is none, since it may be the name of a class.
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?(e[+-]?\d+)?", re.IGNORECASE)
 _SETTINGS = {name: row for name, row in PARAMETERS.items() if row.in_settings}
 
@@ -88,6 +89,7 @@ def run_key(data_version: str, settings: Mapping[str, str], version: str) -> str
         version: Version of regan.
     """
     values = complete(settings)
+    # Only what changes the result: a run that writes elsewhere, or on other machines, is the same run.
     counted = {name: values[name] for name, row in _SETTINGS.items() if row.in_run_key}
     return _hash([data_version, counted | {"release": "yes" if values["report_release_uri"] else "no"}, version])
 
@@ -111,6 +113,7 @@ def settings_checks(settings: Mapping[str, str]) -> tuple[list[Check], Plan | No
         if row.allowed and not row.allowed.allows(values[name]) and (name in settings or row.kind is not Kind.PLACEMENT)
     ]
     checks += _contradictions(values)
+    # A configuration is built of valid values only, or one mistake would be reported twice.
     config = None if checks else _config_check(values, checks)
     if config is None:
         return checks, None
@@ -169,6 +172,7 @@ def _config_check(values: Mapping[str, str], checks: list[Check]) -> GanConfig |
             preset,
             size=size,
             channels=int(values["data_channels"]),
+            # Names do not matter here, since the source is not read yet; their number does.
             labels=("negative", "positive") if _is_conditional(values) else ("one",),
             kimg=float(values["gan_kimg"]),
             mapping_layers=int(values["gan_mapping_layers"]),
@@ -199,8 +203,10 @@ def _canonical(name: str, value: str) -> str:
     if kind is str or not _NUMBER.fullmatch(value):
         return value
     number = float(value)
+    # Above 2^53 a float no longer holds every integer, and two settings could become one.
     return str(int(number)) if number.is_integer() and abs(number) < 2**53 else repr(number)
 
 
 def _hash(values: list[object]) -> str:
+    # 16 digits are 64 bits: enough for all runs of a site, and short enough for names of folders.
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

@@ -2,7 +2,6 @@
 
 from regan.gan.configuration import NOISES
 from regan.runs.parameter_row import MOST_STYLES, SEEDS, Features, OneOf, Parameter, Real, Whole
-from regan.runs.parameters import PARAMETERS
 
 _ROWS = (
     Parameter(
@@ -82,15 +81,3 @@ _ROWS = (
 )
 
 VERB_PARAMETERS = {row.name: row for row in _ROWS}
-
-
-def feeding(verb: str, name: str) -> Parameter | None:
-    """The row whose value a parameter of a verb takes; None where the table has none.
-
-    Args:
-        verb: Name of the verb, also that of its component.
-        name: Name of the parameter there.
-    """
-    wanted = f"{verb}.{name}"
-    rows = (*PARAMETERS.values(), *_ROWS)
-    return next((row for row in rows if wanted in (row.feeds or (row.name,))), None)

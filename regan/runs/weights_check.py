@@ -53,9 +53,8 @@ def _imagenet_check(backbone: str, host: str, seconds: float) -> Check:
         with urllib.request.urlopen(request, timeout=seconds) as answer:
             status = answer.status
     except urllib.error.HTTPError as error:
-        status = (
-            error.code
-        )  # the root of a bucket need not be a page: any answer below 500 shows that the host is reachable
+        # The root of a bucket need not be a page: any answer below 500 shows that the host is reachable.
+        status = error.code
     except (OSError, ValueError) as error:
         reason = one_line(str(getattr(error, "reason", error)))
         return Check(_NAME, f"imagenet, but {host} does not answer: {reason}", expected, "no", f"{_ADVICE}.")

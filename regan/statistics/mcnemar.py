@@ -1,6 +1,7 @@
 """McNemar's test, Cochran's Q and Holm's correction: are classifiers correct equally often on the same images?
 
-`asymptotic_mcnemar` and `marginal_range` serve the re-analysis of published results; today only tests call them.
+No verb calls `cochrans_q`, `holm` and `marginal_range` yet. The first two are for comparisons of several candidates
+with one reference, the last for the re-analysis of results of which only confusion matrices were published.
 """
 
 from collections.abc import Sequence
@@ -82,23 +83,6 @@ def midp_mcnemar(table: PairedTable) -> float:
     if 2 * fewer == discordant:
         return float(1 - observed / 2)
     return float(2 * stats.binom.cdf(fewer, discordant, 0.5) - observed)
-
-
-def asymptotic_mcnemar(table: PairedTable, *, continuity: bool = False) -> ChiSquared:
-    """McNemar's chi-squared test with one degree of freedom.
-
-    Args:
-        table: The four counts; only the discordant ones matter.
-        continuity: Apply Edwards' continuity correction.
-
-    Returns:
-        Statistic and p-value; 0 and 1 when no pair is discordant.
-    """
-    if table.num_discordant == 0:
-        return ChiSquared(0.0, 1.0)
-    difference = max(abs(table.only_first - table.only_second) - continuity, 0)
-    statistic = difference**2 / table.num_discordant
-    return ChiSquared(float(statistic), float(stats.chi2.sf(statistic, 1)))
 
 
 def cochrans_q(right: ArrayLike) -> ChiSquared:

@@ -58,10 +58,8 @@ class S3Store(ObjectStore):
 
         settings = Config(
             max_pool_connections=2 * self.workers,
-            retries={
-                "total_max_attempts": 1,
-                "mode": "standard",
-            },  # `_retry_delay` replaces boto's own retries, which count attempts and not seconds
+            # `_retry_delay` replaces boto's own retries, which count attempts and not seconds.
+            retries={"total_max_attempts": 1, "mode": "standard"},
             connect_timeout=min(10.0, self.retry.answer),
             read_timeout=self.retry.answer,
             tcp_keepalive=True,

@@ -181,11 +181,8 @@ def _end_interrupted(folder: Path, sync: CheckpointSync | None, files: StateFile
     if sync is not None:
         try:
             sync.close(_FLUSH_SECONDS)
-        except (
-            OSError,
-            RuntimeError,
-            ValueError,
-        ) as error:  # the training's own error is raised
+        # Logged only: the training's own error, which the caller raises, says what happened first.
+        except (OSError, RuntimeError, ValueError) as error:
             _LOG.error("%s", error)
     if not files.exist_in(folder):
         shutil.rmtree(folder, ignore_errors=True)

@@ -154,6 +154,7 @@ def _require_disjoint(sets: _Sets) -> None:
             f"Validation images overlap with training images ({len(leaked)} of {len(sets.validation)} images, such as "
             f"{leaked[0].name}): the audit needs held-out images. Prepare the images again."
         )
+    # Without all of them the audit would pass a copy of an image that it was not given.
     missing = {sha256 for sha256, _ in sets.synthetic.training_index()} - trained
     missing -= {row.sha256 for row in sets.validation.rows}
     if missing:
@@ -168,6 +169,7 @@ def _figures(found: "Audit") -> dict[str, Any]:
     figures: dict[str, Any] = {row.measure: row.value for row in found.rows}
     figures |= {f"floor_{row.measure}": row.floor for row in found.rows if row.floor is not None}
     figures["kernel_distance_standard_error"] = found.kernel_standard_error
+    # An `int`, since JSON has no NumPy numbers.
     figures["num_memorised"] = int(found.memorised.sum())
     return figures
 
@@ -221,17 +223,17 @@ def _write_history(
     seconds: float,
 ) -> None:
     from regan.artifacts.entries import NEAREST_REAL, NEAREST_SYNTHETIC, AuditImagesEntry
-    from regan.artifacts.entry import names_of, write_entry
+    from regan.artifacts.entry import keys_of, write_entry
     from regan.artifacts.rows import AuditRow
 
-    own = {name: figures[name] for name in names_of(AuditImagesEntry, "figures")}
+    own = keys_of(AuditImagesEntry, "figures")
     entry = AuditImagesEntry(
         **settings,
         num_synthetic=len(sets.synthetic),
         num_train=len(sets.train),
         num_validation=len(sets.validation),
-        **own,
-        measures={name: value for name, value in figures.items() if name not in own},
+        **{name: figures[key] for name, key in own.items()},
+        measures={key: value for key, value in figures.items() if key not in own.values()},
         audit=tuple(AuditRow(**asdict(row)) for row in found.rows),
     )
     pairs = found.closest(_NUM_PAIRS)

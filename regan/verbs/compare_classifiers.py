@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from regan.artifacts.entries import CompareClassifiersEntry
     from regan.artifacts.history import Step
     from regan.artifacts.rows import ConfusionRow, DifferenceRow, MeasureRow, PairedTest
-    from regan.report.previous_verdict import KeptVerdict
+    from regan.report.previous_verdict import VerdictRecord
     from regan.statistics.comparison import Comparison, Performance
     from regan.statistics.predictions import Predictions
     from regan.storage import Version
@@ -138,23 +138,22 @@ def _write(
     *,
     once_more: bool = True,
 ) -> None:
-    from regan.common.errors import ConflictError
-
-    """Write the report and push it to `report_uri`; try again once where another run pushed in between."""
+    """Write the report and push it to `report_uri`; try again once if another run pushed in between."""
     from regan.artifacts.entry import as_record, write_entry
     from regan.artifacts.history import read_history
     from regan.artifacts.output_folder import atomic_folder
+    from regan.common.errors import ConflictError
     from regan.report.page import write_report
 
-    previous, last = _last_verdict(report_uri, entry.run_key or "") if report_uri else (None, None)
-    written = replace(entry, last_verdict=as_record(last) if last else {}) if report_uri else entry
+    version, previous = _previous_verdict(report_uri, entry.run_key or "") if report_uri else (None, None)
+    written = replace(entry, previous_verdict=as_record(previous) if previous else {}) if report_uri else entry
     try:
         with atomic_folder(report) as folder:
             _write_json(folder / FIGURES, names, comparisons)
             write_entry(folder, written, folders, seconds=time.monotonic() - started)
             write_report(read_history(folder), folder / REPORT)
             if report_uri:
-                _push(folder, entry, last, report_uri, previous)
+                _push(folder, entry, previous, report_uri, version)
     except ConflictError as error:
         if not once_more:
             raise ConflictError(
@@ -165,39 +164,39 @@ def _write(
         _write(report, folders, names, comparisons, entry, report_uri, started, once_more=False)
 
 
-def _last_verdict(report_uri: str, run_key: str) -> "tuple[Version | None, KeptVerdict | None]":
+def _previous_verdict(report_uri: str, run_key: str) -> "tuple[Version | None, VerdictRecord | None]":
     """The version at the URI and its verdict; None where it cannot be read, since it decides nothing."""
     from regan.report.previous_verdict import read_verdict
     from regan.storage import fetch_latest, latest
 
-    previous = latest(report_uri)
-    if previous is None:
+    version = latest(report_uri)
+    if version is None:
         return None, None
     with tempfile.TemporaryDirectory() as folder:
         try:
             return fetch_latest(report_uri, folder), read_verdict(Path(folder), run_key)
         except ValueError as error:
             _LOG.warning("The previous verdict at %s cannot be read and is not shown: %s", report_uri, error)
-            return previous, None
+            return version, None
 
 
 def _push(
     folder: Path,
     entry: "CompareClassifiersEntry",
-    last: "KeptVerdict | None",
+    previous: "VerdictRecord | None",
     report_uri: str,
-    previous: "Version | None",
+    version: "Version | None",
 ) -> None:
     """Push the report and its verdict as the latest version."""
     from regan.artifacts.model import versions
-    from regan.report.previous_verdict import KeptVerdict, write_verdict
+    from regan.report.previous_verdict import VerdictRecord, write_verdict
     from regan.storage import push_latest
 
-    record = KeptVerdict.of(entry, date=datetime.now(UTC).date().isoformat(), regan=versions().get("regan", ""))
+    record = VerdictRecord.of(entry, date=datetime.now(UTC).date().isoformat(), regan=versions().get("regan", ""))
     with tempfile.TemporaryDirectory() as scratch:
         shutil.copyfile(folder / REPORT, Path(scratch) / REPORT)
-        write_verdict(Path(scratch), record, last, finished=not _may_be_released(folder))
-        push_latest(scratch, report_uri, previous)
+        write_verdict(Path(scratch), record, previous, finished=not _may_be_released(folder))
+        push_latest(scratch, report_uri, version)
 
 
 def _may_be_released(report: Path) -> bool:
@@ -206,7 +205,7 @@ def _may_be_released(report: Path) -> bool:
     from regan.artifacts.history import read_history
 
     audits = [step for step in read_history(report).values() if step.verb == AuditImagesEntry.verb]
-    return bool(audits) and AuditImagesEntry.of(audits[-1]).verdict == "passed"
+    return bool(audits) and AuditImagesEntry.field(audits[-1], "verdict") == "passed"
 
 
 def _require_different(folders: Mapping[str, Path]) -> None:
@@ -221,6 +220,7 @@ def _require_different(folders: Mapping[str, Path]) -> None:
 
 def _require_one_threshold(role: str, predictions: "Predictions") -> None:
     called, cleared = predictions.probability[predictions.predicted], predictions.probability[~predictions.predicted]
+    # The verdict's sensitivity is at one threshold; predictions that were changed by hand may follow none.
     if called.size and cleared.size and called.min() <= cleared.max():
         raise WrongArtifactError(
             f"The {role} predictions do not follow one threshold: an image with probability {called.min():.6g} is "
@@ -264,6 +264,7 @@ def _compare_all(
 ) -> list[_Compared]:
     from regan.statistics.comparison import compare_predictions
 
+    # The first pair gives the verdict; the others are exploratory.
     pairs = [("candidate", "reference"), ("candidate", "control"), ("control", "reference")]
     return [
         (
@@ -315,16 +316,11 @@ def _entry(main: "Comparison", comparisons: list[_Compared], names: Mapping[str,
 
 
 def _test_rows(first: str, second: str, comparison: "Comparison", names: Mapping[str, str]) -> "list[PairedTest]":
-    from regan.artifacts.entry import read_record
     from regan.artifacts.rows import PairedTest
 
     pair, words = f"{first} - {second}", f"{names[first]} minus {names[second]}"
     return [
-        read_record(
-            PairedTest,
-            row | {"comparison": pair, "name": row["name"].replace("candidate minus reference", words)},
-            "a test",
-        )
+        PairedTest(**row | {"comparison": pair, "name": row["name"].replace("candidate minus reference", words)})
         for row in comparison.tests()
     ]
 

@@ -70,6 +70,7 @@ def evaluate_classifier(classifier: str | Path, images: str | Path, predictions:
     started = time.monotonic()
     with atomic_folder(predictions) as folder:
         image_set = ImageSet.open(images)
+        # Before the framework is loaded, which takes seconds, and before any test image is predicted.
         _require_fit(classifier, image_set)
         from regan.classifier.figures import measure, roc_points
         from regan.classifier.prediction import Classifier

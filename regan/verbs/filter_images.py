@@ -38,7 +38,7 @@ class FilteredImages:
 
 
 @dataclass(frozen=True)
-class _Offer:
+class _Candidates:
     """Candidate images of one class from several sets, and which are unique, accepted and kept; bool `(n,)` arrays."""
 
     label: str
@@ -112,7 +112,7 @@ def filter_images(
             for label, is_positive in zip(sets, (False, True))
         }
         number = images_per_class({label: int(marks.sum()) for label, marks in accepted.items()}, per_class)
-        offers = _offers(sets, unique, accepted, number, seed)
+        candidates = _candidates(sets, unique, accepted, number, seed)
         settings = {
             "rule": rule,
             "confidence": confidence,
@@ -120,10 +120,10 @@ def filter_images(
             "seed": seed,
             "classifier": teacher.hash if teacher else "",
         }
-        _write_images(folder, offers, settings)
+        _write_images(folder, candidates, settings)
         inputs = {"negative": negative, "positive": positive} | ({"classifier": classifier} if teacher else {})
-        _write_history(folder, inputs, offers, settings, time.monotonic() - started)
-    return FilteredImages(Path(images), 2 * number, number, *(offer.acceptance() for offer in offers))
+        _write_history(folder, inputs, candidates, settings, time.monotonic() - started)
+    return FilteredImages(Path(images), 2 * number, number, *(candidate.acceptance() for candidate in candidates))
 
 
 def _require_settings(rule: str, confidence: float, per_class: int) -> None:
@@ -182,6 +182,7 @@ def _unique(sets: "dict[str, list[ImageSet]]") -> "dict[str, np.ndarray]":
     from regan.classifier.filtering import mark_first_occurrences
 
     hashes = {label: [row.sha256 for s in parts for row in s.rows] for label, parts in sets.items()}
+    # An image that both classes have teaches nothing about their difference.
     in_both = frozenset.intersection(*(frozenset(values) for values in hashes.values()))
     return {label: mark_first_occurrences(values, in_both) for label, values in hashes.items()}
 
@@ -212,33 +213,34 @@ def _batches(sets: "list[ImageSet]", progress: "Progress") -> Iterator["np.ndarr
         progress.advance(len(rows))
 
 
-def _offers(
+def _candidates(
     sets: "dict[str, list[ImageSet]]",
     unique: "dict[str, np.ndarray]",
     accepted: "dict[str, np.ndarray]",
     number: int,
     seed: int,
-) -> list[_Offer]:
+) -> list[_Candidates]:
     import numpy as np
 
     from regan.classifier.filtering import sample_accepted
 
+    # One generator for both classes, negative first: the order of drawing is part of the result.
     random = np.random.default_rng(seed)
-    offers = []
+    candidates = []
     for label in sets:
         kept = np.zeros_like(accepted[label])
         kept[sample_accepted(accepted[label], number, random)] = True
-        offers.append(_Offer(label, sets[label], unique[label], accepted[label], kept))
-    return offers
+        candidates.append(_Candidates(label, sets[label], unique[label], accepted[label], kept))
+    return candidates
 
 
-def _write_images(folder: Path, offers: list[_Offer], settings: dict[str, Any]) -> None:
+def _write_images(folder: Path, candidates: list[_Candidates], settings: dict[str, Any]) -> None:
     from regan.artifacts.image_set import ImageSetWriter
 
-    first = offers[0].sets[0]
-    sources = [image_set for offer in offers for image_set in offer.sets]
+    first = candidates[0].sets[0]
+    sources = [image_set for candidate in candidates for image_set in candidate.sets]
     made_with = [s for i, s in enumerate(x.settings for x in sources) if s not in [x.settings for x in sources[:i]]]
-    total = sum(int(offer.kept.sum()) for offer in offers)
+    total = sum(int(candidate.kept.sum()) for candidate in candidates)
     with ImageSetWriter(
         folder,
         size=first.size,
@@ -249,13 +251,13 @@ def _write_images(folder: Path, offers: list[_Offer], settings: dict[str, Any]) 
         training_index=set().union(*(image_set.training_index() for image_set in sources)),
         shard_images=max(1000, -(-total // ImageSetWriter.MAX_SHARDS)),
     ) as writer:
-        for image_set, rows in (part for offer in offers for part in offer.rows(offer.kept)):
+        for image_set, rows in (part for candidate in candidates for part in candidate.rows(candidate.kept)):
             for png, row in zip(image_set.pngs(rows), rows):
                 writer.add_png(png, row)
 
 
 def _write_history(
-    folder: Path, inputs: dict[str, Any], offers: list[_Offer], settings: dict[str, Any], seconds: float
+    folder: Path, inputs: dict[str, Any], candidates: list[_Candidates], settings: dict[str, Any], seconds: float
 ) -> None:
     from regan.artifacts.entries import FilterImagesEntry, kept_sheet, refused_sheet
     from regan.artifacts.entry import write_entry
@@ -263,14 +265,14 @@ def _write_history(
 
     acceptance = tuple(
         AcceptanceRow(
-            class_=offer.label,
-            offered=int(offer.unique.sum()),
-            accepted=int(offer.accepted.sum()),
-            kept=int(offer.kept.sum()),
-            acceptance=offer.acceptance(),
-            duplicates=int((~offer.unique).sum()),
+            class_=candidate.label,
+            offered=int(candidate.unique.sum()),
+            accepted=int(candidate.accepted.sum()),
+            kept=int(candidate.kept.sum()),
+            acceptance=candidate.acceptance(),
+            duplicates=int((~candidate.unique).sum()),
         )
-        for offer in offers
+        for candidate in candidates
     )
     entry = FilterImagesEntry(
         **settings,
@@ -280,23 +282,26 @@ def _write_history(
         acceptances={f"acceptance_{row.class_}": row.acceptance for row in acceptance},
         acceptance=acceptance,
     )
-    refused = {refused_sheet(offer.label): _sheet(offer, offer.unique & ~offer.accepted) for offer in offers}
-    kept = {kept_sheet(offer.label): _sheet(offer, offer.kept) for offer in offers}
+    refused = {
+        refused_sheet(candidate.label): _sheet(candidate, candidate.unique & ~candidate.accepted)
+        for candidate in candidates
+    }
+    kept = {kept_sheet(candidate.label): _sheet(candidate, candidate.kept) for candidate in candidates}
     sheets = {name: sheet for name, sheet in (kept | refused).items() if sheet is not None}
     write_entry(folder, entry, inputs, thumbnails=sheets, seconds=seconds)
 
 
-def _sheet(offer: _Offer, chosen: "np.ndarray") -> "np.ndarray | None":
+def _sheet(candidate: _Candidates, chosen: "np.ndarray") -> "np.ndarray | None":
     """A sheet of the first chosen images, at most 64 (grey) or 32 pixels wide; None where there is none."""
     import numpy as np
 
     from regan.artifacts.history import contact_sheet
 
-    image_set = offer.sets[0]
+    image_set = candidate.sets[0]
     side = min(image_set.size, 64 if image_set.channels == 1 else 32)
     most = _SHEET_BYTES // (side * side * image_set.channels)
     images: list[np.ndarray] = []
-    for part, rows in offer.rows(chosen):
+    for part, rows in candidate.rows(chosen):
         images.extend(_shrink(image, side) for image in part.images(rows[: most - len(images)]))
     return contact_sheet(np.stack(images)) if images else None
 

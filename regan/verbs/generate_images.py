@@ -158,6 +158,7 @@ def parse_seeds(seeds: str) -> list[int]:
                 "'1-25000', '1-10,20' or '1-25000:2/4'."
             )
         count = last + 1 - first
+        # Whole ranges further on: two ranges of the same length never share a seed.
         start = first + ranges_on * count
         numbers.extend(range(start + count * (part - 1) // parts, start + count * part // parts))
     if len(set(numbers)) < len(numbers):

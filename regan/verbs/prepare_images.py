@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +15,12 @@ if TYPE_CHECKING:
     import numpy as np
 
     from regan.preparation.inspection import Inspection
-    from regan.preparation.saved_split import SavedSplit, SplitMatch
-    from regan.preparation.sources import Refusal, Source
+    from regan.preparation.outcome import Outcome
+    from regan.preparation.sources import Source
 
 _LOG = logging.getLogger("regan")
 _SETS = ("train", "validation", "test")
 _IN_SHEET = 16  # thumbnails of each class
-_LARGE_GROUP = 20  # images; one lesion rarely has more, so a larger group may join different lesions
 
 
 @dataclass(frozen=True)
@@ -151,23 +150,6 @@ def prepare_images(
     )
 
 
-@dataclass(frozen=True)
-class _Split:
-    """The side of each image, the rejected files, and the saved split before and after this run."""
-
-    found: "Inspection"
-    sides: list[str]
-    refused: "list[Refusal]"
-    match: "SplitMatch"
-    before: "SavedSplit"
-    after: "SavedSplit"
-
-    def split_figures(self) -> dict[str, int]:
-        from regan.preparation.saved_split import split_figures
-
-        return split_figures(self.before, self.after, self.match)
-
-
 def _write_split(
     found: "Inspection",
     pictures: "Source",
@@ -177,15 +159,15 @@ def _write_split(
     started: float,
     *,
     once_more: bool = True,
-) -> _Split:
-    from regan.common.errors import ConflictError
-
+) -> "Outcome":
     """Split, write the sets and their history, and push the split; try again once if another run pushed in between."""
+    from regan.common.errors import ConflictError
+    from regan.preparation.outcome import log_outcome, split_images
     from regan.preparation.saved_split import push_split
 
-    made = _split(found, settings, places["split_uri"])
+    made = split_images(found, settings, places["split_uri"])
     sheets = _write_sets(made.found, made.sides, pictures, folders, settings)
-    _log_outcome(made, settings["test_per_class"])
+    log_outcome(made, settings["test_per_class"])
     _write_history(made, sheets, folders, settings, places, time.perf_counter() - started)
     if made.after is made.before:
         return made
@@ -253,46 +235,6 @@ def _open(source: str | Path, *, beside: Path) -> "Iterator[Source]":
         yield opened
 
 
-def _split(found: "Inspection", settings: Mapping[str, Any], split_uri: str) -> _Split:
-    from regan.preparation.saved_split import SavedSplit, extend_split, match_split, read_split
-    from regan.preparation.split import split_by_group
-
-    before = read_split(split_uri, found.classes) if split_uri else SavedSplit()
-    match = match_split(before, found.images)
-    sides = split_by_group(
-        [image.label for image in found.images],
-        match.groups,
-        test_per_class=settings["test_per_class"],
-        validation_fraction=settings["validation_fraction"],
-        seed=settings["seed"],
-        train_only=found.mixed_groups,
-        assigned=match.sides,
-    )
-    after = extend_split(before, found.images, sides, match, found.classes) if split_uri else before
-    regrouped = tuple(replace(image, group=group) for image, group in zip(found.images, match.groups))
-    found = replace(found, images=regrouped)
-    refused = [*found.refused, *_left_out(found, sides, match)]
-    return _Split(found, sides, refused, match, before, after)
-
-
-def _left_out(found: "Inspection", sides: Sequence[str], match: "SplitMatch") -> "Iterator[Refusal]":
-    from regan.common.text import printable
-    from regan.preparation.sources import Refusal
-    from regan.preparation.split import LEFT_OUT, TEST
-
-    tested = {image.group: printable(image.file.name) for image, side in zip(found.images, sides) if side == TEST}
-    for index, (image, side) in enumerate(zip(found.images, sides)):
-        if index in match.refused:
-            yield Refusal(printable(image.file.name), *match.refused[index])
-        elif side == LEFT_OUT:
-            other = tested.get(image.group, "a test image of an earlier run")
-            yield Refusal(
-                printable(image.file.name),
-                "resembles a test image",
-                f"duplicate or near duplicate of {other}, or of an image of its group",
-            )
-
-
 def _write_sets(
     found: "Inspection", sides: Sequence[str], pictures: "Source", folders: Sequence[Path], settings: Mapping[str, Any]
 ) -> "dict[str, np.ndarray]":
@@ -330,7 +272,7 @@ def _write_sets(
 
 
 def _write_history(
-    made: _Split,
+    made: "Outcome",
     sheets: "Mapping[str, np.ndarray]",
     folders: Sequence[Path],
     settings: Mapping[str, Any],
@@ -344,7 +286,7 @@ def _write_history(
 
     found, sides = made.found, made.sides
     reasons = Counter(refusal.reason for refusal in made.refused)
-    kept: dict[str, Any] = made.split_figures() if places["split_uri"] else {}
+    of_saved_split: dict[str, Any] = made.split_figures() if places["split_uri"] else {}
     entry = PrepareImagesEntry(
         **settings,
         train=sides.count("train"),
@@ -356,7 +298,7 @@ def _write_history(
         num_groups=len({image.group for image in found.images}),
         num_groups_of_both_classes=len(found.mixed_groups),
         num_enlarged=sum(image.enlarged for image in found.images),
-        **kept,
+        **of_saved_split,
         split=split_table(found, sides),
         refusal_reasons=tuple(RefusalReason(reason, n) for reason, n in reasons.most_common()),
         source=(SourcePlace(places["source"], places["split_uri"] or None),),
@@ -365,43 +307,3 @@ def _write_history(
     )
     for folder in folders:
         write_entry(folder, entry, {}, private_thumbnails=sheets, seconds=seconds)
-
-
-def _log_outcome(made: _Split, test_per_class: int) -> None:
-    from regan.preparation.inspection import split_table
-
-    found, sides, refused = made.found, made.sides, made.refused
-    negative, positive = found.classes
-    _LOG.info("Classes: %s (negative) and %s (positive)", negative, positive)
-    for row in split_table(found, sides):
-        _LOG.info("%s: %d images of %s in %d groups", row.set, row.images, row.class_, row.groups)
-        if row.set == "test" and row.images < test_per_class:
-            _LOG.warning(
-                "test: %d images of %s are fewer than `test_per_class`; new images of later runs will be added",
-                row.images,
-                row.class_,
-            )
-    if made.before.images:
-        figures = made.split_figures()
-        _LOG.info(
-            "Saved split: %d known images stay on their side, %d are new, %d of earlier runs are missing",
-            *(figures[name] for name in ("num_known", "num_new", "num_gone")),
-        )
-    for reason, n in Counter(refusal.reason for refusal in refused).most_common():
-        _LOG.info("Rejected: %d files, %s", n, reason)
-    if any(refusal.reason not in _ORDINARY for refusal in refused):
-        # File names may identify patients, and logs are read by more people than history/private.
-        _LOG.warning("Rejected files are listed by name in `history/private` of the outputs")
-    largest, size = Counter(image.group for image in found.images).most_common(1)[0]
-    if size > _LARGE_GROUP:
-        _LOG.warning(
-            "Group %s contains %d images: check that they show the same lesion; history/private lists them",
-            largest,
-            size,
-        )
-    if enlarged := sum(image.enlarged for image in found.images):
-        _LOG.warning("%d images are smaller than `size` and were upscaled", enlarged)
-
-
-# Reasons that need no list of files.
-_ORDINARY = ("mask", "hidden file", "not an image file by its name", "unwanted class", "resembles a test image")

@@ -18,7 +18,6 @@ from regan.verbs.compare_classifiers import REPORT
 if TYPE_CHECKING:
     import numpy as np
 
-    from regan.artifacts.entries import AuditImagesEntry
     from regan.artifacts.history import Step
     from regan.artifacts.image_set import ImageSet
 
@@ -113,7 +112,7 @@ def publish_images(
     release_uri = "/".join(filter(None, (release_uri.rstrip("/"), release_name))) if release_uri else ""
     image_set = ImageSet.open(images)
     audited = _require_fit(image_set, Path(audit), Path(report))
-    copies = _copies(Path(audit), AuditImagesEntry.of(audited))
+    copies = _copies(Path(audit), AuditImagesEntry.field(audited, "num_memorised"))
     generators = _generators(image_set, (generator, generator_positive)) if generator_uri else {}
     title = title or f"Synthetic {' and '.join(image_set.classes)} images"
     with atomic_folder(release) as folder:
@@ -160,9 +159,9 @@ def _require_fit(image_set: "ImageSet", audit: Path, report: Path) -> "Step":
     return audited
 
 
-def _copies(audit: Path, audited: "AuditImagesEntry") -> set[str]:
-    """Pixel hashes of the synthetic images that copy a training image, from `nearest.csv` of the audit."""
-    path, expected = audit / NEAREST, audited.num_memorised
+def _copies(audit: Path, expected: int) -> set[str]:
+    """Pixel hashes of the `expected` synthetic images that copy a training image, from `nearest.csv` of the audit."""
+    path = audit / NEAREST
     rows: list[dict[str, str]] = []
     if path.is_file():
         with path.open(newline="", encoding="utf-8") as file:
@@ -269,9 +268,9 @@ def _report_step(report: Path) -> "Step":
 def _require_passed(audited: "Step", audit: Path) -> None:
     from regan.artifacts.entries import AuditImagesEntry
 
-    entry = AuditImagesEntry.of(audited)
-    if (verdict := entry.verdict) != "passed":
-        failed = [row.measure for row in entry.audit if row.passed is False]
+    if (verdict := AuditImagesEntry.field(audited, "verdict")) != "passed":
+        entry = AuditImagesEntry.of_or_none(audited)
+        failed = [row.measure for row in entry.audit if row.passed is False] if entry else []
         beyond = f"; beyond the limit: {', '.join(failed)}" if failed else ""
         raise AuditFailedError(
             f"The audit in {audit} did not pass (verdict {verdict!r}{beyond}), so that the images are not published: "
@@ -347,10 +346,10 @@ def _write_audit(audited: "Step", path: Path) -> None:
     from regan.report.redaction import public_settings
 
     public = {
-        "verdict": AuditImagesEntry.of(audited).verdict,
+        "verdict": AuditImagesEntry.field(audited, "verdict"),
         "settings": public_settings(audited.settings),
         "figures": audited.figures,
-        "audit": audited.tables["audit"],
+        "audit": audited.tables.get("audit", []),
         "step": audited.id,
     }
     path.write_text(json.dumps(public, indent=1, sort_keys=True) + "\n", encoding="utf-8", newline="\n")

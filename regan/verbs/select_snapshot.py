@@ -4,7 +4,7 @@ import csv
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -169,13 +169,14 @@ def _measure_all(
         for path in paths:
             generator = Generator.load(path)
 
-            def counted(label: str, generator: Generator = generator) -> Iterator["np.ndarray"]:
+            def generated(label: str, generator: Generator = generator) -> Iterator["np.ndarray"]:
                 for batch in generator.images(seeds, label, sample.truncation_psi):
                     yield batch
                     progress.advance(len(batch), kimg=generator.kimg)
 
-            row, synthetic = measure(counted)
+            row, synthetic = measure(generated)
             rows.append({"kimg": generator.kimg} | row)
+            # Of equal distances the later snapshot wins: it has trained longer.
             if rows[-1]["kernel_distance"] <= rows[best]["kernel_distance"]:
                 best, kept = len(rows) - 1, synthetic
     return rows, best, kept
@@ -193,6 +194,7 @@ def _floor(real: "Features", synthetic: "Features", seed: int) -> dict[str, floa
     for split in range(_NUM_SPLITS):
         for label, values in real.items():
             first, second = random_halves(values, seed=seed + split)
+            # As many as the second half: the Fréchet distance grows as images get fewer.
             other = random_halves(synthetic[label], seed=seed + split)[0][: len(second)]
             moments = Moments.from_features(first)
             kernel.append(polynomial_mmd(first, second))
@@ -218,7 +220,7 @@ def _copy_snapshot(
 ) -> None:
     from regan.artifacts.model import read_model, read_training_index, read_weights, write_model
 
-    own = ("kind", "format", "versions", "discriminator")  # written anew; a discriminator is not copied
+    own = ("kind", "format", "versions", "discriminator")  # `write_model` writes its own, and no discriminator
     metadata = {name: value for name, value in read_model(snapshot, "generator").items() if name not in own}
     chosen_by = {(row.sha256, row.group) for label in labels for row in images.with_label(label)}
     write_model(
@@ -239,13 +241,14 @@ def _write_history(
     seconds: float,
 ) -> None:
     from regan.artifacts.entries import SelectSnapshotEntry
-    from regan.artifacts.entry import read_record, write_entry
+    from regan.artifacts.entry import write_entry
     from regan.artifacts.rows import DistanceRow
 
+    columns = [one.name for one in fields(DistanceRow)]  # a row has the distances of each class, too
     entry = SelectSnapshotEntry(
         **settings,
         num_snapshots=len(rows),
         **figures,
-        distances=tuple(read_record(DistanceRow, row, DISTANCES) for row in rows),
+        distances=tuple(DistanceRow(**{column: row[column] for column in columns}) for row in rows),
     )
     write_entry(folder, entry, inputs, seconds=seconds)

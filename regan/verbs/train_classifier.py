@@ -204,6 +204,7 @@ def _train(
     shutil.rmtree(scratch, ignore_errors=True)  # left by a process that was killed
     scratch.mkdir()
     try:
+        # Only the reference recipe does, a flaw of the reference experiment that it keeps.
         training_sets = list(sets.values()) if recipe.trains_on_validation else [sets["images"]]
         result = train(
             first,
@@ -250,6 +251,7 @@ def _write_model(
     from regan.classifier.checks import index_of
     from regan.classifier.model import network_weights
 
+    # Validation images count as training images: they set the threshold, and a test on them would flatter.
     index = index_of(row for image_set in sets.values() for row in image_set.rows)
     index = index.union(*(image_set.training_index() for image_set in sets.values()))
     images = sets["images"]

@@ -144,6 +144,7 @@ def train_gan(
         **{name: value for name, value in {"batch_size": batch_size, "r1_gamma": r1_gamma}.items() if value},
     )
     training_index = {(row.sha256, row.group) for row in rows} | source.training_index()
+    # Left out where empty: the hash of a run from random weights does not depend on this parameter.
     own = {"start_uri": start_uri} if start_uri else {}
     identity = identity_hash(verb="train_gan", configuration=config.hash(), images=contents_hash(rows), **own)
     files = StateFiles(fixed=("snapshots", "start"), growing=("log.jsonl", "tensorboard"), tensorboard="tensorboard")
@@ -261,12 +262,12 @@ def _write_run(
 def _curves(lines: list[dict[str, float]]) -> dict[str, "Curve"]:
     """Curves over kimg of the logged values that the entry names, for those that were computed."""
     from regan.artifacts.entries import TrainGanEntry
-    from regan.artifacts.entry import Curve, names_of
+    from regan.artifacts.entry import Curve, keys_of
 
     curves = {}
-    for name in names_of(TrainGanEntry, "curves"):
-        points = [(line["kimg"], line[name]) for line in lines if name in line]
+    for name, key in keys_of(TrainGanEntry, "curves").items():
+        points = [(line["kimg"], line[key]) for line in lines if key in line]
         if points:
             x, y = zip(*points, strict=True)
-            curves[name] = Curve(x, y, x_label="kimg", y_label=name.replace("_", " "))
+            curves[name] = Curve(x, y, x_label="kimg", y_label=key.replace("_", " "))
     return curves

@@ -8,7 +8,16 @@ import pytest
 from regan.common.errors import ConflictError, CorruptFileError, TooFewImagesError, WrongArtifactError
 from regan.preparation.duplicates import to_hex
 from regan.preparation.inspection import InspectedImage, _assign_groups, _mixed_groups
-from regan.preparation.saved_split import HEAD, TABLE, SavedSplit, extend_split, match_split, push_split, read_split
+from regan.preparation.saved_split import (
+    HEAD,
+    TABLE,
+    SavedSplit,
+    _write,
+    extend_split,
+    match_split,
+    push_split,
+    read_split,
+)
 from regan.preparation.sources import SourceFile
 from regan.preparation.split import LEFT_OUT, TEST, TRAIN, VALIDATION, split_by_group
 from regan.storage import push_latest
@@ -72,7 +81,7 @@ def on(where, side):
     return {name for name, own in where.items() if own == side}
 
 
-def test_the_first_run_splits_as_without_a_kept_split_and_keeps_every_image(first):
+def test_the_first_run_splits_as_without_a_saved_split_and_keeps_every_image(first):
     where, reasons, saved = first
     images = lesions(0, 24)
     grouped = sorted(_assign_groups(images), key=lambda one: one.source)
@@ -335,15 +344,34 @@ def test_an_older_version_is_not_taken_for_a_damaged_one(first, tmp_path):
         read_split(uri)
 
 
-@pytest.mark.parametrize("what", ["format", "text", "sides"])
+@pytest.mark.parametrize("what", ["format", "sides", "head"])
 def test_a_table_of_another_format_or_changed_by_hand_is_refused(tmp_path, what):
     folder, uri = tmp_path / "folder", str(tmp_path / "uri")
     folder.mkdir()
     head = {"format": 2 if what == "format" else 1, "classes": list(CLASSES), "num_images": 2}
-    (folder / HEAD).write_text(json.dumps(head))
+    (folder / HEAD).write_text("[]" if what == "head" else json.dumps(head))
     lines = ["source,picture,label,group,side,fingerprint", "1,2,benign,g,test,00", "3,4,benign,g,train,00"]
-    text = gzip.compress("\n".join(lines).encode())
-    (folder / TABLE).write_bytes(b"not a table" if what == "text" else text)
+    (folder / TABLE).write_bytes(gzip.compress("\n".join(lines).encode()))
     push_latest(folder, uri, None)
     with pytest.raises(WrongArtifactError, match="is not a saved split of format 1"):
+        read_split(uri)
+
+
+SPOILERS = {
+    "no gzip": lambda table: b"not a table",
+    "cut archive": lambda table: table[:-20],
+    "cut row": lambda table: gzip.compress(gzip.decompress(table)[:-140]),
+    "cut table": lambda table: gzip.compress(b"".join(gzip.decompress(table).splitlines(keepends=True)[:-1])),
+    "other bytes": lambda table: gzip.compress(b"\xff" + gzip.decompress(table)),
+}
+
+
+@pytest.mark.parametrize("how", SPOILERS)
+def test_a_corrupt_table_is_said_to_be_corrupt(first, tmp_path, how):
+    folder, uri = tmp_path / "folder", str(tmp_path / "uri")
+    folder.mkdir()
+    _write(first[2], folder)
+    (folder / TABLE).write_bytes(SPOILERS[how]((folder / TABLE).read_bytes()))
+    push_latest(folder, uri, None)
+    with pytest.raises(CorruptFileError, match=r"^The saved split at .* is corrupt: "):
         read_split(uri)

@@ -18,12 +18,12 @@ from tests.report.test_previous_verdict import LAST, with_last
 # What the pages show besides the list of steps, which shows all settings, counts and figures as they are.
 SHOWN = {
     "prepare_images": "num_refused num_duplicates num_label_conflicts split refusal_reasons refused groups "
-    "split_version num_known num_new num_gone num_refused_by_kept_split",
+    "split_version num_known num_new num_gone num_refused_by_saved_split",
     "train_gan": "label preset kimg images_per_second num_parameters_generator num_parameters_discriminator "
     "generator_loss discriminator_loss r1 path_length real_sign fake_sign",
     "select_snapshot": "extractor labels kimg floor_kernel_distance floor_frechet_distance frechet_distance_at_floor "
     "floor_num_images distances",
-    "generate_images": "label",
+    "generate_images": "",  # its label is read by `Entry.field`
     "filter_images": "rule acceptance",
     "train_classifier": "backbone num_images num_epochs validation_auc threshold training_loss validation_loss "
     "validation_auc_curve",
@@ -31,7 +31,7 @@ SHOWN = {
     "audit_images": "extractor verdict held_out num_compared num_memorised share_memorised audit",
     "compare_classifiers": "endpoint margin verdict sentence unit positive_class negative_class notes num_images "
     "num_positive num_negative num_units difference lower upper tests differences measures confusion test_set run_key "
-    "data_version last_verdict",
+    "data_version previous_verdict",
     "publish_images": "num_copies_left_out",
     "import_nvidia": "",
     "preflight": "",
@@ -77,3 +77,20 @@ def test_the_pages_read_the_fields_that_they_show(build_study, tmp_path, reads):
     for verb, kind in ENTRIES.items():
         names = {one.name for one in fields(kind)}
         assert reads[verb] & names == set(SHOWN[verb].split()), verb
+
+
+@pytest.mark.parametrize(
+    ("verb", "part", "key", "said"),
+    [
+        ("train_gan", "settings", "preset", "## Generation"),
+        ("filter_images", "settings", "rule", "- Filter: not known, since its step of the history cannot be read."),
+        ("audit_images", "figures", "recall", "Verdict: **passed**.\n\nIts other figures are not known."),
+    ],
+)
+def test_the_datasheet_is_written_without_what_cannot_be_read(build_study, tmp_path, verb, part, key, said):
+    steps, images, audit = full_history(build_study, tmp_path)
+    for step in steps.values():
+        if step.verb == verb:
+            getattr(step, part).pop(key)
+    write_datasheet(steps, images, audit, tmp_path / "sheet.md", title="Title")
+    assert said in (tmp_path / "sheet.md").read_text()

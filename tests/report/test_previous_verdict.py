@@ -9,7 +9,7 @@ from regan.common.errors import CorruptFileError
 from regan.report.page import render_report, write_report
 from regan.report.previous_verdict import (
     VERDICT,
-    KeptVerdict,
+    VerdictRecord,
     finish_verdict,
     read_verdict,
     test_set_name,
@@ -37,19 +37,19 @@ LAST = {
     "test_set": "ab" * 32,
 }
 
-KEPT = KeptVerdict(**LAST)
+KEPT = VerdictRecord(**LAST)
 
 
 def with_last(steps, last, **settings):
-    """The same history with a last verdict in its comparison."""
+    """The same history with a previous verdict in its comparison."""
     name, compare = next((name, step) for name, step in steps.items() if step.verb == "compare_classifiers")
     told = compare.settings | {"last_verdict": last, "data_version": "data two"} | settings
     return dict(steps) | {name: replace(compare, settings=told)}
 
 
 def section(html):
-    assert html.count('<div class="last" id="last">') == 1
-    return html.split('<div class="last" id="last">')[1].split("</div>\n<nav")[0]
+    assert html.count('<div class="previous" id="previous">') == 1
+    return html.split('<div class="previous" id="previous">')[1].split("</div>\n<nav")[0]
 
 
 def test_what_is_written_is_read_and_nothing_else_is_kept(tmp_path):
@@ -60,9 +60,22 @@ def test_what_is_written_is_read_and_nothing_else_is_kept(tmp_path):
 
 def test_the_record_of_a_comparison_is_what_its_entry_says(steps):
     compare = next(step for step in steps.values() if step.verb == "compare_classifiers")
-    record = KeptVerdict.of(CompareClassifiersEntry.of(compare), date="2026-10-01", regan="1")
+    record = VerdictRecord.of(CompareClassifiersEntry.of(compare), date="2026-10-01", regan="1")
     assert (record.verdict, record.lower) == (compare.settings["verdict"], compare.figures["lower"])
     assert record.test_set == compare.settings["test_set"]
+
+
+def test_a_comparison_without_a_run_key_gives_a_record_without_one(steps):
+    compare = next(step for step in steps.values() if step.verb == "compare_classifiers")
+    entry = replace(CompareClassifiersEntry.of(compare), run_key=None, data_version=None)
+    record = VerdictRecord.of(entry, date="2026-10-01", regan="1")
+    assert (record.run_key, record.data_version) == ("", "")
+
+
+def test_a_previous_verdict_that_cannot_be_read_is_left_out_with_a_warning(steps, caplog):
+    html = render_report(with_last(steps, {key: value for key, value in LAST.items() if key != "lower"}))
+    assert 'id="previous"' not in html
+    assert "The previous verdict is not shown. The previous verdict in the comparison has no lower." in caplog.text
 
 
 def test_a_run_is_finished_once_and_only_by_itself(tmp_path):
@@ -115,7 +128,7 @@ def test_a_test_set_has_one_name_in_any_order():
     assert test_set_name(["b", "a"]) == test_set_name(["a", "b"]) != test_set_name(["a", "c"])
 
 
-def test_the_last_verdict_stands_beside_the_new_one(steps):
+def test_the_previous_verdict_stands_beside_the_new_one(steps):
     shown = section(render_report(with_last(steps, LAST)))
     for cell in (
         "Previous run, 2026-10-01",
@@ -140,7 +153,7 @@ def test_the_same_test_images_are_said_to_be_the_same(steps):
 
 
 def test_a_page_without_an_address_has_no_such_part_and_the_first_one_says_that_it_is_the_first(steps):
-    assert 'id="last"' not in render_report(steps)
+    assert 'id="previous"' not in render_report(steps)
     assert "No verdict of an earlier run was found" in section(render_report(with_last(steps, {})))
 
 
@@ -149,7 +162,7 @@ def test_a_data_version_that_nobody_told_is_no_line(steps):
     assert "Data version" not in shown
 
 
-def test_hostile_words_of_the_last_verdict_are_shown_as_text(steps):
+def test_hostile_words_of_the_previous_verdict_are_shown_as_text(steps):
     hostile = "<script>alert('x')</script>"
     shown = render_report(with_last(steps, LAST | {"data_version": hostile, "verdict": hostile, "date": hostile}))
     assert "<script" not in shown
@@ -183,7 +196,7 @@ def test_the_part_fits_on_the_page(chromium, steps, tmp_path, width):
     chromium.open(tmp_path / "report.html", width, 800)
     assert chromium.messages == []
     assert chromium.value("document.documentElement.scrollWidth") == width
-    box = "document.querySelector('#last').getBoundingClientRect()"
+    box = "document.querySelector('#previous').getBoundingClientRect()"
     assert chromium.value(f"{box}.right") <= width
     assert chromium.value(f"{box}.height") > 100
 

@@ -10,9 +10,9 @@ from docstring_parser import parse
 import components
 import regan
 from pipelines.synthetic_training_set import synthetic_training_set
-from regan.runs.parameter_row import OneOf, Real, Whole
+from regan.runs.parameter_row import OneOf, Parameter, Real, Whole
 from regan.runs.parameters import DEFAULTS, PARAMETERS, STAGES, Kind
-from regan.runs.verb_parameters import VERB_PARAMETERS, feeding
+from regan.runs.verb_parameters import VERB_PARAMETERS
 
 VERBS = [*regan.VERBS, "preflight", "explain_run"]
 OF_A_SHARD = {"filter_image_shards": "filter_images"}  # the same verb with lists of image sets
@@ -48,6 +48,12 @@ def differences(function, rows) -> list[str]:
         if not texts.get(name, "").startswith(row.about):
             found.append(f"{name} is described as {texts.get(name)!r}, the table begins with {row.about!r}")
     return found
+
+
+def feeding(verb: str, name: str) -> Parameter | None:
+    """The row whose value a parameter of a verb takes; None where the table has none."""
+    wanted = f"{verb}.{name}"
+    return next((row for row in ROWS.values() if wanted in (row.feeds or (row.name,))), None)
 
 
 def settings_of(verb: str) -> dict:

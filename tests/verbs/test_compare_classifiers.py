@@ -265,7 +265,7 @@ def test_the_report_and_its_verdict_are_kept_and_the_next_one_shows_them(pair, t
     assert latest(str(uri)).number == 2
 
 
-def test_the_last_verdict_changes_nothing_but_what_is_shown(pair, tmp_path):
+def test_the_previous_verdict_changes_nothing_but_what_is_shown(pair, tmp_path):
     uri = str(tmp_path / "reports")
     alone = regan.compare_classifiers(*pair, tmp_path / "alone")
     regan.compare_classifiers(pair[1], pair[0], tmp_path / "r1", report_uri=uri, endpoint="accuracy", margin=0.2)
@@ -285,7 +285,7 @@ def test_a_repeated_run_shows_the_verdict_before_its_own(pair, tmp_path, kept):
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b'{"format": 9}'])
-def test_a_last_verdict_that_cannot_be_read_is_told_and_stops_nothing(pair, tmp_path, kept, caplog, data):
+def test_a_previous_verdict_that_cannot_be_read_is_told_and_stops_nothing(pair, tmp_path, kept, caplog, data):
     uri = str(tmp_path / "reports")
     (tmp_path / "odd").mkdir()
     (tmp_path / "odd" / "verdict.json").write_bytes(data)

@@ -70,7 +70,7 @@ def bytes_of(made):
     return [path.read_bytes() for folder in folders for path in sorted(folder.iterdir()) if path.is_file()]
 
 
-def test_the_first_run_gives_what_it_gives_without_a_kept_split(prepare, tmp_path):
+def test_the_first_run_gives_what_it_gives_without_a_saved_split(prepare, tmp_path):
     first, alone = prepare(), prepare(split_uri="")
     assert bytes_of(first) == bytes_of(alone)
     assert figures(first) == (1, 0, 24, 0, 0)
@@ -102,7 +102,7 @@ def test_a_larger_source_keeps_every_image_on_its_side_and_adds_the_new_ones(pre
 def test_a_near_copy_of_a_test_image_never_trains_even_when_the_test_image_was_taken_away(prepare, folder):
     first = prepare()
     step = last_step(first.test)
-    by_source = {kept_split_source(path): path for path in folder.rglob("*.png")}
+    by_source = {saved_source(path): path for path in folder.rglob("*.png")}
     tested = by_source[sorted(sources(first)["test"])[0]]
     with Image.open(tested) as image:
         image.resize((90, 90)).save(tested.with_suffix(".jpg"), quality=90)
@@ -111,14 +111,14 @@ def test_a_near_copy_of_a_test_image_never_trains_even_when_the_test_image_was_t
     assert refused(second) == {copy: "resembles a test image"}
     shutil.move(tested, folder.parent / "away.png")
     third = prepare()
-    assert kept_split_source(folder / copy) in sources(third)["test"]
+    assert saved_source(folder / copy) in sources(third)["test"]
     shutil.move(folder.parent / "away.png", tested)
     (folder / copy).unlink()
     assert sources(prepare()) == sources(first)
     assert step.figures["split_version"] == 1
 
 
-def kept_split_source(path):
+def saved_source(path):
     import hashlib
 
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
@@ -132,7 +132,7 @@ def test_a_class_that_changed_is_a_label_conflict_and_is_told(prepare, folder, c
     assert refused(made) == {"malignant/moved.png": "label conflict"}
     assert "Rejected: 1 files, label conflict" in caplog.text
     assert "moved.png" not in caplog.text
-    assert kept_split_source(folder / "malignant" / "moved.png") not in set().union(*sources(made).values())
+    assert saved_source(folder / "malignant" / "moved.png") not in set().union(*sources(made).values())
 
 
 def test_a_test_set_that_could_not_be_filled_up_is_told(prepare, caplog):
@@ -143,7 +143,7 @@ def test_a_test_set_that_could_not_be_filled_up_is_told(prepare, caplog):
     assert "3 images of benign are fewer than `test_per_class`" in caplog.text
 
 
-def test_other_classes_than_those_of_the_kept_split_are_refused(prepare, folder, tmp_path):
+def test_other_classes_than_those_of_the_saved_split_are_refused(prepare, folder, tmp_path):
     prepare()
     (folder / "malignant").rename(folder / "normal")
     with pytest.raises(ValueError, match=r"has the classes benign and malignant\. Received benign and normal"):

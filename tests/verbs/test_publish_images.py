@@ -379,8 +379,7 @@ def test_what_is_no_audit_is_refused(made, tmp_path):
 
 
 def test_images_of_patients_are_refused(made, tmp_path):
-    folder = tmp_path / "real"
-    folder.mkdir()
+    (folder := tmp_path / "real").mkdir()
     with ImageSetWriter(folder, size=32, channels=1, classes=("a", "b"), origin="real", settings={}) as writer:
         writer.add(np.zeros((32, 32, 1), np.uint8), "a")
     write_step(folder, "prepare_images", {}, settings={}, seconds=0)
