@@ -81,7 +81,8 @@ def train_classifier(
             the state is downloaded first, and uploaded with each checkpoint and on SIGTERM.
         checkpoint_name: Subfolder of `checkpoint_uri`, for people; empty = none.
         checkpoint_minutes: Maximum time between two checkpoints in minutes.
-        seed: Seed of the classifiers' training and of the filter's draw of images. The same seed on the same CPU gives the same bytes.
+        seed: Seed of the classifiers' training and of the filter's draw of images. The same seed on
+            the same CPU gives the same bytes.
 
     Returns:
         Path, area under the ROC curve on validation images with the kept weights, epochs trained, decision threshold.

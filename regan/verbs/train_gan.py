@@ -88,9 +88,9 @@ def train_gan(
         checkpoint_uri: Stable URI or mounted folder for checkpoints, from which training resumes after a preemption;
             empty = stored next to the output and lost with the pod. Checkpoints are at `<checkpoint_uri>/<label>/<hash
             of configuration, start_uri and images>`, so that several trainings can share a URI, and are kept when
-            training is complete. A local folder is used in place. With a URI (gs://, s3://), the state is downloaded first, and
-            uploaded with each checkpoint and on SIGTERM; TensorBoard with `checkpoint_uri` as its log folder shows all
-            trainings below it.
+            training is complete. A local folder is used in place. With a URI (gs://, s3://), the state is downloaded
+            first, and uploaded with each checkpoint and on SIGTERM; TensorBoard with `checkpoint_uri` as its log folder
+            shows all trainings below it.
         checkpoint_minutes: Maximum time between two checkpoints in minutes. One is also written with every snapshot.
         devices: Number of devices that share each batch, in shares of a multiple of 4 images; 0 = as many of the
             visible ones as possible. Their number may change when training resumes.

@@ -151,7 +151,7 @@ def test_names_of_files_and_metadata_do_not_leave_history_private(folder, prepar
                 with Image.open(io.BytesIO(archive.read(entry))) as image:
                     assert image.info == {}
     step = last_step(made.train)
-    assert step.private_tables["source"] == [{"source": str(secret)}]
+    assert step.private_tables["source"] == [{"source": str(secret), "split_uri": None}]
     assert "benign/Jane Doe.png" in refused(made)
     assert [row["file"] for row in step.private_tables["groups"]] == [
         "benign/Jane Doe 0.png",
