@@ -14,7 +14,6 @@ What kfp.local 2.17 does otherwise, each checked by a test:
 import codecs
 import contextlib
 import json
-import logging
 import os
 import re
 import shlex
@@ -22,7 +21,6 @@ import signal
 import subprocess
 import threading
 import time
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -36,6 +34,7 @@ from kfp.local import cache, docker_task_handler, status, subprocess_task_handle
 from kfp.local.orchestrator import enhanced_dag_orchestrator, task_executor
 from kfp.pipeline_spec import pipeline_spec_pb2
 
+from pipelines.kfp_patches import redirect_output, replace_attribute, with_files_of_metrics, with_named_outputs
 from pipelines.remaining import Remaining
 from regan.common.progress import time_left
 from regan.common.text import duration
@@ -149,7 +148,11 @@ class LocalRun:
         self._num_steps, self._remaining = len(titles), Remaining(titles)
         self._logs.mkdir(parents=True, exist_ok=True)
         pipeline_root.mkdir(parents=True, exist_ok=True)
-        with (self._logs / "kfp.log").open("w", encoding="utf-8", newline="\n") as log, _quiet(log), self._patches():
+        with (
+            (self._logs / "kfp.log").open("w", encoding="utf-8", newline="\n") as log,
+            redirect_output(log),
+            self._patches(),
+        ):
             kfp.local.init(runner, pipeline_root=str(pipeline_root), enable_caching=True)
             try:
                 pipeline(**arguments)
@@ -162,17 +165,17 @@ class LocalRun:
     @contextlib.contextmanager
     def _patches(self) -> Iterator[None]:
         evaluator = enhanced_dag_orchestrator.ConditionEvaluator
-        find = staticmethod(_named_outputs_too(evaluator._resolve_pipeline_channel))
+        find = staticmethod(with_named_outputs(evaluator._resolve_pipeline_channel))
         with contextlib.ExitStack() as stack:
             for owner, name, value in (
                 (task_executor, "execute_single_task", self._observer(task_executor.execute_single_task)),
                 (subprocess_task_handler, "run_local_subprocess", self._run_process),
                 (docker_task_handler, "run_docker_container", self._run_container),
                 (subprocess_task_handler, "replace_python_executable", with_this_python),
-                (cache.LocalCache, "put", _with_files(cache.LocalCache.put)),
+                (cache.LocalCache, "put", with_files_of_metrics(cache.LocalCache.put)),
                 (evaluator, "_resolve_pipeline_channel", find),
             ):
-                stack.enter_context(_replacement(owner, name, value))
+                stack.enter_context(replace_attribute(owner, name, value))
             yield
 
     def _observer(self, execute: Callable[..., tuple[dict, status.Status]]) -> Callable:
@@ -370,54 +373,6 @@ def whole_lines(chunks: Iterable[bytes]) -> Iterator[str]:
 
 def _title(name: str) -> str:
     return name.replace("-", " ")
-
-
-@contextlib.contextmanager
-def _quiet(log: IO[str]) -> Iterator[None]:
-    """Send the output, log and warnings of kfp.local to a file."""
-    root = logging.getLogger()
-    # Items of a loop run in threads, and each puts back the handlers and the level that it found: another's, at times.
-    handlers, level = root.handlers[:], root.level
-    root.addHandler(logging.StreamHandler(log))
-    try:
-        with contextlib.redirect_stdout(log), warnings.catch_warnings():
-            warnings.showwarning = lambda message, *rest: print(f"warning: {message}", file=log)
-            yield
-    finally:
-        root.handlers[:] = handlers
-        root.setLevel(level)
-
-
-@contextlib.contextmanager
-def _replacement(owner: Any, name: str, value: Any) -> Iterator[None]:
-    before = owner.__dict__[name]
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        setattr(owner, name, before)
-
-
-def _with_files(put: Callable) -> Callable:
-    def put_with_files(store: cache.LocalCache, key: str, outputs: dict[str, Any]) -> None:
-        for artifact in outputs.values():
-            if isinstance(artifact, (dsl.Metrics, dsl.ClassificationMetrics)):
-                Path(artifact.uri).touch()
-        put(store, key, outputs)
-
-    return put_with_files
-
-
-def _named_outputs_too(find: Callable) -> Callable:
-    def find_channel(channel: str, store: Any) -> Any:
-        name = channel.removeprefix("pipelinechannel--")
-        for task, outputs in store._task_output_data.items():
-            for key, value in outputs.items():
-                if f"{task}-{key}" == name:
-                    return value
-        return find(channel, store)
-
-    return find_channel
 
 
 def _end(process: subprocess.Popen) -> None:
