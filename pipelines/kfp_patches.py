@@ -1,4 +1,4 @@
-"""What pipelines/kfp_local.py puts in the place of parts of kfp.local; its docstring lists the bugs, its tests try each."""
+"""Replacements for parts of kfp.local; the docstring of pipelines/kfp_local.py lists the bugs, its tests try each."""
 
 import contextlib
 import logging
