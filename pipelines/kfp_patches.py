@@ -41,7 +41,7 @@ def replace_attribute(owner: Any, name: str, value: Any) -> Iterator[None]:
 def with_files_of_metrics(put: Callable) -> Callable:
     """`LocalCache.put` that first makes the empty file that the cache looks for beside metrics."""
 
-    def putwith_files_of_metrics(store: cache.LocalCache, key: str, outputs: dict[str, Any]) -> None:
+    def put_with_files(store: cache.LocalCache, key: str, outputs: dict[str, Any]) -> None:
         for artifact in outputs.values():
             if isinstance(artifact, (dsl.Metrics, dsl.ClassificationMetrics)):
                 Path(artifact.uri).touch()

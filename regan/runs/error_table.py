@@ -161,7 +161,7 @@ SIGNS = (
     ),
     Sign(
         "lost node",
-        "Preemption or node failure: the node was taken away, as spot nodes are, more often than the step is retried.",
+        "Preemption or node failure: the node was reclaimed, as spot nodes are, more often than the step is retried.",
         "Run again with the same gpu_checkpoint_uri: training resumes from its last checkpoint.",
         (
             # Kubernetes, kubelet's node shutdown manager, as on spot nodes
