@@ -161,7 +161,7 @@ class TrainingStoppedError(ReganError, RuntimeError):
 class TrainingDivergedError(ReganError, RuntimeError):
     """Training diverged: losses are no longer finite, or the discriminator has won for good."""
 
-    advice = "Run again with another seed (gan_seed, classifier_seed); if it diverges again, check the images and the preset."
+    advice = "Run again with another seed; if it diverges again, check the images and try another preset or recipe."
 
 
 class PreflightError(ReganError, RuntimeError):
@@ -173,7 +173,7 @@ class PreflightError(ReganError, RuntimeError):
 class MissingWeightsError(ReganError, FileNotFoundError):
     """Pretrained weights cannot be found or downloaded."""
 
-    advice = "Set classifier_weights=none or to the path or URI of a .weights.h5 file; name a feature extractor without weights."
+    advice = "Set classifier_weights=none, or name a .weights.h5 file or a feature extractor that exists."
 
 
 class MissingImageError(ReganError, FileNotFoundError):
