@@ -66,7 +66,7 @@ def test_a_refusal_is_one_message_and_status_one(tmp_path, capsys):
     assert main(["train_gan", str(tmp_path / "nothing"), str(tmp_path / "run")]) == 1
     error = capsys.readouterr().err
     assert error.startswith("regan train_gan: ")
-    assert "does not exist" in error
+    assert "is not a directory" in error
     assert "Traceback" not in error
 
 
