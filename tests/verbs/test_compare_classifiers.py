@@ -128,7 +128,7 @@ def test_predictions_without_history_are_candidate_and_reference(tmp_path):
     assert "candidate" in sentence
     assert "reference" in sentence
     html = (tmp_path / "r" / "report.html").read_text()
-    assert "The history does not say how the classifiers were trained." in html
+    assert "The history contains no training of the classifiers." in html
 
 
 def test_other_images_are_refused(tmp_path):
