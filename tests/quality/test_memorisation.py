@@ -46,7 +46,7 @@ def test_a_split_that_leaks_is_refused():
 
 
 @pytest.fixture(scope="module", params=[32, 64])
-def from_result(request, phantoms):
+def judged(request, phantoms):
     """Judges images against 200 training phantoms, with 40 held-out ones."""
     training = phantoms(100, 0, request.param)
     index = NearestImages([training], lambda numbers: training[numbers])

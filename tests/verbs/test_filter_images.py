@@ -183,9 +183,9 @@ def test_nothing_accepted_in_a_class_is_an_error_that_says_what_to_do(raw, label
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"rule": "best"}, "must be one of none, agreement, confidence. Received rule='best'"),
-        ({"confidence": 0.4}, "between 0.5 and 1. Received confidence=0.4"),
-        ({"per_class": -1}, "Received per_class=-1"),
+        ({"rule": "best"}, "Unknown rule='best': use one of none, agreement, confidence"),
+        ({"confidence": 0.4}, "confidence=0.4 is out of range.*Use 0.5 to 1"),
+        ({"per_class": -1}, "per_class=-1 is negative"),
         ({"per_class": 31}, "more than the accepted images of the rarer class"),
     ],
 )

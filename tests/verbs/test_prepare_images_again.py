@@ -186,7 +186,7 @@ def test_a_run_that_was_overtaken_splits_once_more_on_what_the_other_kept(prepar
     with_rivals(monkeypatch, 1, tmp_path, prepare)
     with caplog.at_level(logging.WARNING, "regan"):
         made = prepare()
-    assert "splitting once more" in caplog.text
+    assert "splitting again" in caplog.text
     assert figures(made) == (2, 0, 24, 12, 0)
     assert made.num_train + made.num_validation + made.num_test == 24
     assert len(ImageSet.open(made.train)) == made.num_train
@@ -203,12 +203,12 @@ def test_a_run_that_was_overtaken_twice_gives_up_and_leaves_nothing(prepare, tmp
 
 
 def test_a_run_that_fails_keeps_no_split(prepare, tmp_path, monkeypatch):
-    import regan.artifacts.history
+    import regan.artifacts.entry
 
     def broken(*_, **__):
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(regan.artifacts.history, "write_step", broken)
+    monkeypatch.setattr(regan.artifacts.entry, "write_step", broken)
     with pytest.raises(OSError, match="disk is full"):
         prepare()
     assert latest(str(tmp_path / "split")) is None

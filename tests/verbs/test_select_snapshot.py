@@ -127,8 +127,8 @@ def test_same_seed_same_distances(run, real, tmp_path):
     ("settings", "message"),
     [
         ({"num_images": 4}, "`num_images` must be at least 16"),
-        ({"truncation_psi": -1}, "`truncation_psi` must be between 0 and 10"),
-        ({"seed": -1}, "`seed` must be 0 or more"),
+        ({"truncation_psi": -1}, "truncation_psi=-1 is out of range: use 0 to 10"),
+        ({"seed": -1}, "seed=-1 is negative"),
         ({"features": "no such thing"}, "`features` must be"),
     ],
 )

@@ -114,8 +114,8 @@ def test_an_application_backbone_is_trained_and_comes_back(labelled_set, tmp_pat
     ("settings", "message"),
     [
         ({"recipe": "best"}, "`recipe` must be one of standard, reference"),
-        ({"epochs": 0}, "`epochs` must be 1 or more. Received epochs=0"),
-        ({"batch_size": 0}, "`batch_size` must be 1 or more"),
+        ({"epochs": 0}, "epochs=0 is too small: use 1 or more"),
+        ({"batch_size": 0}, "batch_size=0 is too small: use 1 or more"),
         ({"weights": "imagenet"}, "no pretrained weights"),
         ({"backbone": "Inception"}, "must be `small` or one of keras.applications"),
     ],
