@@ -161,7 +161,7 @@ def test_told_to_stop_and_killed_a_training_goes_on_with_an_empty_disk_to_the_sa
     assert stopped_at > 0
 
     assert interrupted(training, signal.SIGKILL, uri, tmp_path / "b", chance) == -signal.SIGKILL
-    assert f"The state after {stopped_at} steps was fetched from" in log_of(tmp_path / "b").read_text()
+    assert f"Checkpoint after {stopped_at} steps was fetched from" in log_of(tmp_path / "b").read_text()
     assert step_at(address) > stopped_at
 
     training.run(tmp_path / "c", uri)
