@@ -12,11 +12,12 @@ from kfp import local
 
 import regan
 from components._image import CPU_IMAGE, GPU_IMAGE
-from regan.common.errors import ConflictError, MissingImageError, OutputError
+from regan.common.errors import ConflictError, MissingImageError, OutputError, OutputExistsError
 from regan.common.system import try_lock
 
 PACKAGE = Path(regan.__file__).resolve().parent
 USER = 65532  # of our images
+_OF_A_RUN = {".lock", "parameters.json", "report.html"}  # one of these is in every output folder of a run
 SHARED_MEMORY = "8g"  # of a container, as in pipelines/placement.py
 _DEFAULTS = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "MPLBACKEND": "Agg"}
 
@@ -138,12 +139,20 @@ def alone_in(output: Path) -> Iterator[IO]:
         Open file that holds the lock, also for processes that inherit it.
 
     Raises:
+        OutputExistsError: The folder holds something that no run wrote.
         ConflictError: Another run, or a step that it left behind, uses the folder.
         OutputError: The folder cannot be written.
     """
     try:
         output.mkdir(parents=True, exist_ok=True)
+        names = {path.name for path in output.iterdir()}
+        if names and not names & _OF_A_RUN:
+            raise OutputExistsError(
+                f"{output} is not empty and is not the output of a run. Choose another folder with --output."
+            )
         file = (output / ".lock").open("wb")
+    except OutputExistsError:
+        raise
     except OSError as error:
         raise OutputError(f"Cannot write to {output}: {error.strerror}. Choose another folder.") from error
     with file:

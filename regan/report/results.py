@@ -11,9 +11,12 @@ from regan.report.control_reading import difference, measure
 from regan.report.lineage import Arm, Lineage
 
 _OUTCOMES = {
-    "superior": ("Superior", "The whole interval is above zero."),
-    "non-inferior": ("Non-inferior", "The whole interval is above the non-inferiority margin."),
-    "inferior": ("Inferior", "The whole interval is below zero and extends to the non-inferiority margin or beyond."),
+    "superior": ("Superior", "The entire confidence interval is above zero."),
+    "non-inferior": ("Non-inferior", "The entire confidence interval is above the non-inferiority margin."),
+    "inferior": (
+        "Inferior",
+        "The entire confidence interval is below zero and extends to the non-inferiority margin or beyond.",
+    ),
     "inconclusive": ("Inconclusive", "The interval contains zero and losses beyond the non-inferiority margin."),
 }
 _ENDPOINTS = {

@@ -238,9 +238,9 @@ def _decision(
     found = {check.name: check.found for check in checks}
     # A verdict is kept before the images are released: the run may have failed after it.
     if last.get("run_key") != key or last.get("finished") is not True:
-        return "yes", (
-            f"Ready: all checks passed. The run writes {found['bytes of the run']}. Time: {found['time of the run']}."
-        )
+        warnings = sum(check.ok == "warn" for check in checks)
+        passed = f"Ready, with {warnings} warning{'s' * (warnings > 1)}" if warnings else "Ready: all checks passed"
+        return "yes", f"{passed}. The run writes {found['bytes of the run']}. Time: {found['time of the run']}."
     when, verdict = (one_line(str(last.get(name) or "unknown")) for name in ("date", "verdict"))
     same = f"Data, settings and version are those of the run of {when}, whose verdict was {verdict}"
     if unchanged == "run":

@@ -61,6 +61,8 @@ _DECODE = 1.0e-3  # an image of the source: read, hashed, scaled
 _STORED = 0.05e-3  # an image of 32 x 32 of an image set, read or written
 _FEATURES = 0.9e-3  # radiomic features of an image of 32 x 32
 
+_LONGEST_ON_CPUS = 7 * 86_400  # seconds: nobody waits longer on a machine without a GPU
+
 
 @dataclass(frozen=True)
 class MatrixRate:
@@ -229,14 +231,18 @@ def time_checks(estimate: TimeEstimate | None, matrix: MatrixRate, gpu: str | No
         machine = Check("matrix product", speed, f"{_giga(SLOW_RATE)} GFLOP/s or more", "warn", advice, detail)
     else:
         machine = Check("matrix product", speed, detail=detail)
-    return [machine, Check("time of the run", takes, detail=f"assumed: {estimate.assumed}" if estimate else "")]
+    assumed = f"assumed: {estimate.assumed}" if estimate else ""
+    if estimate and gpu == "" and estimate.total > _LONGEST_ON_CPUS:
+        advice = "Without a GPU this is too long to wait for: set gpu_count=1, or gan_preset=demo for a trial."
+        return [machine, Check("time of the run", takes, "days at most", "warn", advice, assumed)]
+    return [machine, Check("time of the run", takes, detail=assumed)]
 
 
 def rounded(seconds: float) -> str:
     """A length of time in one unit, as `5 min` or `3 h`: the estimate is not worth two."""
     for unit, size in (("days", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= 2 * size or (unit != "days" and seconds >= 0.95 * size):
-            return f"{seconds / size:.0f} {unit}"
+            return f"{seconds / size:,.0f} {unit}"
     return f"{max(seconds, 1):.0f} s"
 
 

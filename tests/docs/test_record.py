@@ -59,7 +59,7 @@ def test_the_paragraph_is_written_between_the_marks_only():
     written = record.with_figures(page, RUN)
     assert re.fullmatch(r"before\n<!-- recorded: demo -->\nMeasured on 2 cores.*\n<!-- /recorded -->\nafter", written)
     assert "5.2 minutes (7.1 minutes of CPU time)" in written
-    assert "an AUC of .978, the student .925 and the control .831" in written
+    assert "an AUC of 0.978, the student 0.925 and the control 0.831" in written
     assert record.with_figures(written, RUN) == written
 
 

@@ -13,7 +13,7 @@ import yaml
 from pipelines import step_runner
 from pipelines.compilation import compile_to_yaml
 from pipelines.synthetic_training_set import synthetic_training_set
-from regan.common.errors import ConflictError, OutputError
+from regan.common.errors import ConflictError, OutputError, OutputExistsError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -135,3 +135,10 @@ def test_steps_find_this_package_and_no_other(monkeypatch):
 def test_settings_of_the_person_win_over_ours(monkeypatch):
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
     assert step_runner.step_environment()["TF_CPP_MIN_LOG_LEVEL"] == "0"
+
+
+def test_a_folder_with_something_else_in_it_is_not_written_to(tmp_path):
+    (tmp_path / "imageset.json").write_text("{}")
+    with pytest.raises(OutputExistsError, match="not the output of a run"), step_runner.alone_in(tmp_path):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["imageset.json"]

@@ -1,5 +1,7 @@
 """How long a run will take, from its settings and the speed of the machine."""
 
+from dataclasses import replace
+
 import pytest
 import yaml
 from kfp import components
@@ -103,6 +105,14 @@ def test_a_slow_machine_is_warned_of_with_the_time_and_what_to_do():
     assert run.found in machine.advice
     assert "gan_kimg=" in machine.advice
     assert "scaled by the matrix product" in run.detail
+
+
+def test_years_without_a_gpu_are_warned_of_and_years_with_one_are_not():
+    estimate = replace(estimate_time(workload(), QUIET), total=1686 * 86_400.0)
+    run = time_checks(estimate, QUIET, "")[1]
+    assert (run.ok, run.found) == ("warn", "about 1,686 days")
+    assert "gpu_count=1" in run.advice
+    assert time_checks(estimate, QUIET, "NVIDIA L4")[1].ok == "info"
 
 
 def test_a_quick_machine_and_one_with_a_gpu_are_not_warned_of():
