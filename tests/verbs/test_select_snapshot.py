@@ -126,7 +126,7 @@ def test_same_seed_same_distances(run, real, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"num_images": 4}, "`num_images` must be at least 16"),
+        ({"num_images": 4}, "num_images=[0-9]+ is too small: use 16 or more"),
         ({"truncation_psi": -1}, "truncation_psi=-1 is out of range: use 0 to 10"),
         ({"seed": -1}, "seed=-1 is negative"),
         ({"features": "no such thing"}, "`features` must be"),
