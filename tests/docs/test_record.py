@@ -39,7 +39,7 @@ def test_the_readme_shows_the_recorded_run():
     page = (ROOT / "README.md").read_text(encoding="utf-8")
     run = json.loads(record.RECORD.read_text(encoding="utf-8"))
     assert record.with_figures(page, run) == page, "run `make record`"
-    assert f"an AUC of {run['auc']['teacher']:.3f}".replace("0.", ".") in page
+    assert f"an AUC of {run['auc']['teacher']:.3f}" in page
 
 
 def test_the_picture_is_that_of_the_recorded_run():
@@ -61,6 +61,8 @@ def test_the_paragraph_is_written_between_the_marks_only():
     assert "5.2 minutes (7.1 minutes of CPU time)" in written
     assert "an AUC of 0.978, the student 0.925 and the control 0.831" in written
     assert record.with_figures(written, RUN) == written
+    assert "other jobs" not in written
+    assert "CPU time, while other jobs shared the cores)" in record.with_figures(page, RUN | {"seconds": 900.0})
 
 
 def test_a_run_with_steps_of_an_earlier_one_is_not_recorded(tmp_path):
