@@ -85,7 +85,8 @@ def demo(run: dict[str, Any]) -> str:
     return (
         f"Measured on {run['machine']}: the demo took {run['seconds'] / 60:.1f} minutes "
         f"({run['cpu_seconds'] / 60:.1f} minutes of CPU time{shared}) with a peak of "
-        f"{run['peak_memory_bytes'] / 2**30:.1f} GB of memory. On its {run['num_test_images']} test images the teacher reached an AUC of {auc['teacher']}, the "
+        f"{run['peak_memory_bytes'] / 2**30:.1f} GB of memory. On its {run['num_test_images']} test images "
+        f"the teacher reached an AUC of {auc['teacher']}, the "
         f"student {auc['student']} and the control {auc['control']}. The difference between student and teacher was "
         f"{run['difference']:+.3f} (95 % confidence interval {run['lower']:+.3f} to {run['upper']:+.3f}). Another seed "
         "gives other figures. The picture shows the report of this run."
