@@ -81,7 +81,7 @@ def demo(run: dict[str, Any]) -> str:
     auc = {name: f"{value:.3f}" for name, value in run["auc"].items()}
     # A demo that has 2 cores to itself keeps them busy for two thirds of its time.
     cores = int(run["machine"].split()[0])
-    shared = ", while other jobs shared the cores" if run["cpu_seconds"] < 0.5 * cores * run["seconds"] else ""
+    shared = ", while other jobs shared the cores" if run["cpu_seconds"] < 0.6 * cores * run["seconds"] else ""
     return (
         f"Measured on {run['machine']}: the demo took {run['seconds'] / 60:.1f} minutes "
         f"({run['cpu_seconds'] / 60:.1f} minutes of CPU time{shared}) with a peak of "
