@@ -29,10 +29,14 @@ esac
 """
     )
     python.chmod(0o755)
+    # `make test` runs this below a make, which would hand on its flags and make this one print the folder it enters.
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")
+    }
     return subprocess.run(
-        ["make", "setup", f"PYTHON={python}", f"VENV={tmp_path / 'venv'}"],
+        ["make", "--no-print-directory", "setup", f"PYTHON={python}", f"VENV={tmp_path / 'venv'}"],
         cwd=ROOT,
-        env={**os.environ, "MAKEFLAGS": ""},
+        env=environment,
         capture_output=True,
         text=True,
     )
